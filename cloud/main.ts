@@ -290,7 +290,7 @@ async function sharedByGroups(
     random,
     log,
     sidings: scope.own(rabbitSidings(publishing, clock)),
-    storage: postgresStorage(database),
+    storage: postgresStorage(database, clock),
     replayedIn,
     provenance: await provenanceOf(start, database, publishing.user),
     signal,

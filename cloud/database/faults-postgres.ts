@@ -9,9 +9,9 @@ import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 /**
  * What a value can be at fault for: it is there twice where it may be once (21), it is no such value (22), it breaks a constraint
  * (23), it is over a limit of PostgreSQL (54, as JSON that is nested too deep), a function of ours refuses it (TG). And 25P02 says no more than that a statement before
- * this one failed.
+ * this one failed. No value can help it that a sequence has come to its end (2200H).
  */
-const valueState = /^((21|22|23|54|TG)...|25P02)$/
+const valueState = /^((21|22(?!00H)|23|54|TG)...|25P02)$/
 /**
  * What a consumer's statement cannot be at fault for: the connection (08), what the server is short of (53), that it is stopped
  * or starts (57P), its files (58), damage (XX), that it is read-only (25006) or lets nobody in (28, 3D).

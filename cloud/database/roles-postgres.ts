@@ -135,7 +135,7 @@ function rightsSql(): string {
     ),
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
-    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events(text), tidegate.inbox_group(text), tidegate.prepare_inbox(integer), tidegate.forget_inbox(interval) to tidegate_writer',
+    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events(text), tidegate.inbox_group(text), tidegate.prepare_inbox(integer), tidegate.forget_inbox(interval), tidegate.forget_processed(text) to tidegate_writer',
     'grant execute on function tidegate.is_retired(text, text, bigint), tidegate.partitions_standing() to tidegate_writer',
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement), tidegate.series(text, text, text, interval, timestamptz, timestamptz) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.

@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Database } from './database-postgres.ts'
 import { InboxMemory } from './inbox-weeks-postgres.ts'
@@ -6,8 +7,18 @@ import type { Storage } from './storage.ts'
 import { PostgresTransaction } from './transaction-postgres.ts'
 
 /** PostgreSQL as the storage: one connection per transaction, read committed. */
-export function postgresStorage(database: Database): Storage {
-  const memory = new InboxMemory()
+export function postgresStorage(
+  database: Database,
+  clock: Pick<Clock, 'monotonicMs'> = systemClock,
+): Storage {
+  const memory = new InboxMemory(async (sql, values) => {
+    const session = await database.session()
+    try {
+      await session.query(sql, values)
+    } finally {
+      await session.end()
+    }
+  }, clock)
   return {
     async transaction(work, signal) {
       signal.throwIfAborted()

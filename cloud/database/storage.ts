@@ -52,7 +52,7 @@ export interface Claim extends EventIdentity {
 export interface Inbox {
   /** Claims each event for a group; answers, in order, whether it was new. Waits for a rival transaction. */
   claim(group: string, claims: readonly Claim[]): Promise<boolean[]>
-  /** Takes claims back that this transaction has made: they are new again to whoever claims them next. */
+  /** Takes claims back, of this transaction or of an earlier one: they are new again to whoever claims them next. */
   release(group: string, claims: readonly Claim[]): Promise<void>
 }
 

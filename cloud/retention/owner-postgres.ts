@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg'
-import type { Clock, Random } from '../../src/clock.ts'
+import { type Clock, type Random, systemClock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Database } from '../database/database-postgres.ts'
@@ -83,8 +83,7 @@ export async function reading<T>(database: Database, work: (query: Query) => Pro
 }
 
 function storageOn(client: PoolClient, where: string): Storage {
-  // Nothing is claimed here.
-  const memory = new InboxMemory()
+  const memory = new InboxMemory(() => Promise.reject(new Error('nothing is claimed here')), systemClock)
   return {
     async transaction(work) {
       const tx = new PostgresTransaction(client, where, memory)

@@ -26,23 +26,25 @@ create table tidegate.inbox_groups (
   number smallint generated always as identity primary key,
   name   text collate "C" not null unique
 );
-comment on table tidegate.inbox_groups is 'The number that each consumer group has in the inbox. Made with its first claim.';
+comment on table tidegate.inbox_groups is 'The number that each consumer group has in the inbox. Made before its first claim.';
 
-create function tidegate.inbox_group(consumer_group text, out number smallint, out is_new boolean) language plpgsql
+create function tidegate.inbox_group(consumer_group text) returns smallint language plpgsql
 set search_path = pg_catalog, pg_temp as $$
+declare
+  number smallint;
 begin
-  is_new := false;
   select g.number into number from tidegate.inbox_groups as g where g.name = consumer_group;
   if number is null then
     insert into tidegate.inbox_groups as g (name) values (consumer_group) on conflict do nothing returning g.number into number;
-    is_new := found;
     if number is null then
       select g.number into strict number from tidegate.inbox_groups as g where g.name = consumer_group;
     end if;
   end if;
+  return number;
 end
 $$;
-comment on function tidegate.inbox_group is 'The number of a group, and whether this transaction has given it.';
+comment on function tidegate.inbox_group is
+  'The number of a group, which it is given if it has none. Ask in a transaction of its own: one that fails uses a number up, of 32767.';
 
 create table tidegate.inbox_claims (
   key            uuid not null,
@@ -101,6 +103,8 @@ declare
   made text[] := '{}';
 begin
   perform pg_advisory_xact_lock(7441002874);
+  -- By a clock that was ahead.
+  update tidegate.inbox_weeks as w set forgotten_at = null where w.forgotten_at is not null and w.until_time > now();
   for week in 0..least(weeks, 8) loop
     starts := date_trunc('week', now()) + week * interval '168 hours';
     week_table := 'inbox_' || to_char(starts, 'YYYYMMDD');
@@ -116,7 +120,7 @@ begin
 end
 $$;
 comment on function tidegate.prepare_inbox is
-  'Makes the tables of this week and of so many after it (8 at most), where they are missing. What claims may call it, and can do nothing else with it.';
+  'Makes the tables of this week and of so many after it (8 at most), where they are missing, and has them remembered where they were forgotten. What claims may call it, and can do nothing else with it.';
 
 -- What is left of the inbox of before; of nothing, once that is dropped.
 create view tidegate.inbox_former as select consumer_group, source, id, processed_at from tidegate.inbox;
@@ -129,21 +133,31 @@ declare
   week record;
   dropped text[] := '{}';
 begin
+  if retention is null then
+    raise exception 'how long is the inbox to remember?' using errcode = 'null_value_not_allowed', hint = 'inbox.retention, as an interval';
+  end if;
   perform pg_advisory_xact_lock(7441002874);
+  -- By a clock that was ahead, or a retention that was shorter.
+  update tidegate.inbox_weeks as w set forgotten_at = null
+    where w.forgotten_at > now() or w.forgotten_at is not null and w.until_time + kept >= now();
+  update tidegate.inbox_weeks as w set forgotten_at = now()
+    where w.forgotten_at is null and w.until_time + kept < now();
   -- Whoever looks into it began to before it was forgotten. While this waits for them, whoever asks for the view waits for this.
   perform set_config('lock_timeout', '500ms', true);
   for week in select * from tidegate.inbox_weeks as w where w.forgotten_at < now() - interval '1 day' order by w.from_time loop
-    if week.name = 'inbox' then
-      create or replace view tidegate.inbox_former as
-        select null::text collate "C" as consumer_group, null::text collate "C" as source, null::text collate "C" as id, null::timestamptz as processed_at
-        where false;
-    end if;
-    execute format('drop table tidegate.%I', week.name);
-    delete from tidegate.inbox_weeks as w where w.name = week.name;
-    dropped := dropped || week.name;
+    begin
+      if week.name = 'inbox' then
+        create or replace view tidegate.inbox_former as
+          select null::text collate "C" as consumer_group, null::text collate "C" as source, null::text collate "C" as id, null::timestamptz as processed_at
+          where false;
+      end if;
+      execute format('drop table tidegate.%I', week.name);
+      delete from tidegate.inbox_weeks as w where w.name = week.name;
+      dropped := dropped || week.name;
+    exception when lock_not_available or deadlock_detected then
+      -- A dump or a long query reads it: the next time. The others go.
+    end;
   end loop;
-  update tidegate.inbox_weeks as w set forgotten_at = now()
-    where w.forgotten_at is null and w.until_time + kept < now();
   return dropped;
 end
 $$;
@@ -166,33 +180,46 @@ set search_path = pg_catalog, pg_temp as $$
 $$;
 comment on function tidegate.processed is 'Which groups have processed an event, and when, as far as the inbox remembers.';
 
-do $$
+create function tidegate.forget_processed(consumer_group text) returns bigint language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+  forgotten bigint;
+  more bigint := 0;
 begin
-  if not exists (select from tidegate.inbox) then
-    create or replace view tidegate.inbox_former as
-      select null::text collate "C" as consumer_group, null::text collate "C" as source, null::text collate "C" as id, null::timestamptz as processed_at
-      where false;
-    drop table tidegate.inbox;
-  else
-    create function tidegate.refuse_claim() returns trigger language plpgsql as $body$
-      begin
-        raise exception 'a later version of Tidegate has taken over: what is claimed here it would not see'
-          using errcode = 'cannot_connect_now', hint = 'stop this version: docs/OPERATIONS.md, Upgrade';
-      end
-    $body$;
-    create trigger by_weeks before insert on tidegate.inbox for each statement execute function tidegate.refuse_claim();
-    comment on table tidegate.inbox is 'What was claimed before there were weeks (inbox_claims). Goes once all of it is older than inbox.retention.';
-    insert into tidegate.inbox_weeks (name, from_time, until_time)
-      values ('inbox', '-infinity', greatest(clock_timestamp(), (select max(processed_at) from tidegate.inbox)));
-    with recursive known as (
-      (select consumer_group from tidegate.inbox order by consumer_group limit 1)
-      union all
-      select (select i.consumer_group from tidegate.inbox as i where i.consumer_group > known.consumer_group order by i.consumer_group limit 1)
-      from known where known.consumer_group is not null)
-    insert into tidegate.inbox_groups (name) select consumer_group from known where consumer_group is not null;
+  delete from tidegate.inbox_claims as c
+    where c.consumer_group = (select g.number from tidegate.inbox_groups as g where g.name = $1);
+  get diagnostics forgotten = row_count;
+  if to_regclass('tidegate.inbox') is not null then
+    execute 'delete from tidegate.inbox as i where i.consumer_group = $1' using consumer_group;
+    get diagnostics more = row_count;
   end if;
+  return forgotten + more;
 end
 $$;
+comment on function tidegate.forget_processed is
+  'Forgets what a group has processed, also before there were weeks: whatever is delivered again has its effect again. Returns how many claims that were.';
+
+
+create function tidegate.refuse_claim() returns trigger language plpgsql as $$
+begin
+  raise exception 'a later version of Tidegate has taken over: what is claimed here it would not see'
+    using errcode = 'cannot_connect_now', hint = 'stop this version: docs/OPERATIONS.md, Upgrade';
+end
+$$;
+create trigger by_weeks before insert on tidegate.inbox for each statement execute function tidegate.refuse_claim();
+comment on table tidegate.inbox is
+  'What was claimed before there were weeks (inbox_claims). Goes once all of it is older than inbox.retention; a day after the step if it was empty.';
+-- Nobody looks into an empty one. It stays for a day, so that a cloud of before that is still at work is told why it has to wait.
+insert into tidegate.inbox_weeks (name, from_time, until_time, forgotten_at)
+  select 'inbox', '-infinity', case when newest is null then '-infinity' else greatest(clock_timestamp(), newest) end,
+         case when newest is null then now() end
+  from (select max(processed_at) as newest from tidegate.inbox) as i;
+with recursive known as (
+  (select consumer_group from tidegate.inbox order by consumer_group limit 1)
+  union all
+  select (select i.consumer_group from tidegate.inbox as i where i.consumer_group > known.consumer_group order by i.consumer_group limit 1)
+  from known where known.consumer_group is not null)
+insert into tidegate.inbox_groups (name) select consumer_group from known where consumer_group is not null;
 
 select tidegate.prepare_inbox(2);
 `,

@@ -4,7 +4,8 @@ import { keepInbox } from '../../../cloud/database/inbox-upkeep-postgres.ts'
 import { inboxWeeks } from '../../../cloud/database/migrations/0018-inbox-weeks.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
-import type { Claim, Transaction } from '../../../cloud/database/storage.ts'
+import type { Claim, Storage, Transaction } from '../../../cloud/database/storage.ts'
+import { isOutage } from '../../../cloud/pipeline/retry.ts'
 import { migrateCloud } from '../../../cloud/migrate.ts'
 import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { migrated, startup } from '../../support/cloud/cloud.ts'
@@ -40,6 +41,8 @@ const event = (id: string, generation?: string): Claim => ({ source: '/devices/s
 const transaction = <T>(work: (tx: Transaction) => Promise<T>, database = owner): Promise<T> =>
   postgresStorage(database).transaction(work, never)
 const claim = (...claims: Claim[]): Promise<boolean[]> => transaction((tx) => tx.inbox.claim('group', claims))
+const claimOn = (storage: Storage, id: string): Promise<boolean[]> =>
+  storage.transaction((tx) => tx.inbox.claim('group', [event(id)]), never)
 const claimBefore = (...ids: string[]): Promise<boolean[]> =>
   transaction((tx) =>
     formerClaim(
@@ -51,7 +54,7 @@ const claimBefore = (...ids: string[]): Promise<boolean[]> =>
 
 async function weeks(): Promise<{ name: string; forgotten: boolean }[]> {
   return owner.query(
-    `select name, forgotten_at is not null as forgotten from tidegate.inbox_weeks where from_time <= now() order by from_time`,
+    `select name, forgotten_at is not null as forgotten from tidegate.inbox_weeks where from_time <= now() and name <> 'inbox' order by from_time`,
   )
 }
 const forget = async (retentionMs = 14 * dayMs): Promise<string[]> =>
@@ -72,6 +75,9 @@ describe('the inbox by weeks', () => {
   beforeAll(async () => {
     await openNew()
     await migrated(owner)
+    await hoursPass(25)
+    // The table of before, which was empty.
+    await forget()
   })
   beforeEach(async () => {
     await dropWeeks()
@@ -125,11 +131,9 @@ describe('the inbox by weeks', () => {
   test('whoever claims goes over to the next week when the clock of the database does (G4)', async () => {
     await borderIn(300)
     const remembering = postgresStorage(owner)
-    const claimOn = (id: string): Promise<boolean[]> =>
-      remembering.transaction((tx) => tx.inbox.claim('group', [event(id)]), never)
-    expect(await claimOn('a')).toEqual([true])
-    while ((await weeks()).length < 2) await claimOn('a')
-    expect([await claimOn('a'), await claimOn('b')]).toEqual([[false], [true]])
+    expect(await claimOn(remembering, 'a')).toEqual([true])
+    while ((await weeks()).length < 2) await claimOn(remembering, 'a')
+    expect([await claimOn(remembering, 'a'), await claimOn(remembering, 'b')]).toEqual([[false], [true]])
     expect(await owner.query(`select from tidegate.${(await weeks())[1]?.name}`)).toHaveLength(1)
   })
 
@@ -141,6 +145,19 @@ describe('the inbox by weeks', () => {
     })
     expect(await owner.query('select from tidegate.inbox_claims')).toEqual([])
     expect(await claim(event('a'))).toEqual([true])
+  })
+
+  test('what an earlier transaction has claimed is taken back from each week that is kept (G4)', async () => {
+    for (const id of ['a', 'b', 'c']) {
+      await claim(event(id), event(`${id} stays`))
+      await weekPasses(owner)
+    }
+    await borderIsNow()
+    await claim(event('d'))
+    await transaction((tx) => tx.inbox.release('group', [event('a'), event('b'), event('c'), event('d')]))
+    const stays = [event('a stays'), event('b stays'), event('c stays')]
+    expect(await claim(...stays)).toEqual([false, false, false])
+    expect(await claim(event('a'), event('b'), event('c'), event('d'))).toEqual([true, true, true, true])
   })
 
   test('a week is forgotten once its last claim is as old as the retention, and not before; a day later it is dropped, while others claim (G4, G7)', async () => {
@@ -169,30 +186,174 @@ describe('the inbox by weeks', () => {
     expect(await claim(event('a'), event('b'), event('c'))).toEqual([false, false, true])
   })
 
-  test('a week that nobody has made is made by whoever claims in it, and goes with a transaction that fails (G4)', async () => {
+  test('a week that nobody has made is made before the handler begins: it stays if that fails, and holds nobody up (G4)', async () => {
     const remembering = postgresStorage(owner)
     await dropWeeks()
     const failed = remembering.transaction(async (tx) => {
       expect(await tx.inbox.claim('group', [event('a')])).toEqual([true])
+      expect(await claim(event('b'))).toEqual([true])
       throw new Error('the handler failed')
     }, never)
     await expect(failed).rejects.toThrow('the handler failed')
-    expect(await weeks()).toEqual([])
     const again = (): Promise<boolean[]> =>
-      remembering.transaction((tx) => tx.inbox.claim('group', [event('a')]), never)
-    expect([await again(), await again()]).toEqual([[true], [false]])
+      remembering.transaction((tx) => tx.inbox.claim('group', [event('a'), event('b')]), never)
+    expect([await again(), await again()]).toEqual([
+      [true, false],
+      [false, false],
+    ])
   })
 
-  test('a group gets its number with its first claim, once, however many begin at once (G4)', async () => {
-    const claims = await Promise.all(Array.from({ length: 4 }, () => claim(event('a'))))
-    expect(claims.filter(([isNew]) => isNew)).toHaveLength(1)
-    await expect(
-      transaction(async (tx) => {
-        await tx.inbox.claim('other', [event('a')])
+  test('a group has its number before its first handler begins: one that fails takes it from nobody, uses no more up, and holds nobody up (G4)', async () => {
+    const [remembering, other] = [postgresStorage(owner), postgresStorage(owner)]
+    const before = await lastNumber()
+    for (let times = 0; times < 5; times++) {
+      const failed = remembering.transaction(async (tx) => {
+        await tx.inbox.claim('group', [event('a'), event('z')])
+        await tx.inbox.release('group', [event('z')])
+        expect(await claim(event(`b ${times}`))).toEqual([true])
         throw new Error('the handler failed')
-      }),
-    ).rejects.toThrow('the handler failed')
+      }, never)
+      await expect(failed).rejects.toThrow('the handler failed')
+    }
+    expect(await lastNumber()).toBe(before + 1)
+    expect([await claimOn(remembering, 'a'), await claimOn(other, 'a')]).toEqual([[true], [false]])
+  })
+
+  test('many that begin at once have one number (G4)', async () => {
+    const remembering = postgresStorage(owner)
+    const claims = await Promise.all(Array.from({ length: 4 }, () => claimOn(remembering, 'a')))
+    expect(claims.filter(([isNew]) => isNew)).toHaveLength(1)
     expect(await owner.query('select name from tidegate.inbox_groups')).toEqual([{ name: 'group' }])
+  })
+
+  test('a number that is another group’s now, in a database that was put back, is asked for anew (G4)', async () => {
+    const remembering = postgresStorage(owner)
+    const claimFor = (group: string): Promise<boolean[]> =>
+      remembering.transaction((tx) => tx.inbox.claim(group, [event('a')]), never)
+    expect([await claimFor('group'), await claimFor('group')]).toEqual([[true], [false]])
+    await owner.query(`update tidegate.inbox_groups set name = 'other'`)
+    expect([await claimFor('group'), await claimFor('other')]).toEqual([[true], [false]])
+    await owner.query(`update tidegate.inbox_groups set name = 'another' where name = 'group'`)
+    await remembering.transaction((tx) => tx.inbox.release('group', [event('a')]), never)
+    expect([await claimFor('another'), await claimFor('group')]).toEqual([[false], [true]])
+  })
+
+  test('that there are no more numbers is no event’s fault (G5)', async () => {
+    await owner.query(`select setval('tidegate.inbox_groups_number_seq', 32767)`)
+    const failed = await claim(event('a')).catch((error: unknown) => error)
+    await owner.query(`select setval('tidegate.inbox_groups_number_seq', 100)`)
+    expect(failed).toMatchObject({ code: 'DATABASE_FAULT', retryable: true })
+    expect(await claim(event('a'))).toEqual([true])
+  })
+
+  test('an instance that was idle while a week was forgotten and dropped claims without it, after ten minutes at once, before that the second time (G4)', async () => {
+    let monotonicMs = 0
+    const clock = { monotonicMs: () => monotonicMs }
+    for (let times = 0; times < 3; times++) {
+      await claim(event('a'))
+      await weekPasses(owner)
+    }
+    const [idle, idleForLong] = [postgresStorage(owner, clock), postgresStorage(owner, clock)]
+    for (const storage of [idle, idleForLong]) await claimOn(storage, 'b')
+    const [oldest] = await weeks()
+    await forget()
+    await hoursPass(25)
+    expect(await forget()).toEqual([oldest?.name])
+    const failed: unknown = await claimOn(idle, 'b').catch((error: unknown) => error)
+    expect(isOutage(failed)).toBe(true)
+    expect(await claimOn(idle, 'b')).toEqual([false])
+    monotonicMs = 600_000
+    expect(await claimOn(idleForLong, 'b')).toEqual([false])
+  })
+
+  test('what was forgotten by a clock that was ahead is known again at once, and stays (G4)', async () => {
+    await claim(event('a'))
+    await weekPasses(owner)
+    await claim(event('b'))
+    await owner.query(`update tidegate.inbox_weeks set forgotten_at = now() + interval '60 days'`)
+    expect(await claim(event('a'), event('b'), event('c'))).toEqual([false, false, true])
+    expect(await forget()).toEqual([])
+    await owner.query(
+      `update tidegate.inbox_weeks set forgotten_at = now() - interval '2 days' where until_time > now()`,
+    )
+    expect(await claim(event('a'), event('b'), event('c'))).toEqual([false, false, false])
+    await owner.query(`update tidegate.inbox_weeks set forgotten_at = now() - interval '2 days'`)
+    expect(await forget()).toEqual([])
+    expect((await weeks()).filter(({ forgotten }) => forgotten)).toEqual([])
+    expect(await claim(event('a'), event('b'), event('c'))).toEqual([false, false, false])
+  })
+
+  test('that there is no week for today is an outage, and says what to look at (G5)', async () => {
+    await owner.query(
+      `update tidegate.inbox_weeks set from_time = from_time - interval '10 years', until_time = until_time - interval '10 years'`,
+    )
+    const failed = await claim(event('a')).catch((error: unknown) => error)
+    expect(isOutage(failed)).toBe(true)
+    expect(failed).toMatchObject({
+      message: 'the inbox has no week for today',
+      retryable: true,
+      hint: expect.stringContaining('prepare_inbox') as string,
+    })
+  })
+
+  test('what was claimed while the clock of the database was ahead is known when it is right again, also to an instance that was idle (G4)', async () => {
+    const idle = postgresStorage(owner)
+    await claimOn(idle, 'a')
+    await claimAhead(1, 'b')
+    expect(await claimOn(idle, 'b')).toEqual([false])
+    await claimAhead(6, 'c')
+    expect(await claimOn(idle, 'c')).toEqual([false])
+  })
+
+  test('a week that somebody reads for long keeps no other from being forgotten or dropped (G4, G7)', async () => {
+    for (let times = 0; times < 5; times++) await weekPasses(owner)
+    await forget()
+    await hoursPass(25)
+    const [first, ...others] = (await weeks()).filter(({ forgotten }) => forgotten)
+    await owner.query(
+      `update tidegate.inbox_weeks set until_time = until_time - interval '20 days', from_time = from_time - interval '20 days' where from_time <= now() - interval '7 days' and forgotten_at is null`,
+    )
+    const client = await owner.connect()
+    await client.query('begin')
+    await client.query(`select from tidegate.${first?.name}`)
+    expect(await forget()).toEqual(others.map(({ name }) => name))
+    expect((await weeks()).filter(({ forgotten }) => !forgotten)).toHaveLength(1)
+    await client.query('rollback')
+    client.release()
+    expect(await forget()).toEqual([first?.name])
+  })
+
+  test('without a retention nothing is forgotten', async () => {
+    await expect(owner.query('select tidegate.forget_inbox(null)')).rejects.toMatchObject({ code: '22004' })
+  })
+
+  test('plans that were made while a week was empty read nothing but what they look for when it is full (G7)', async () => {
+    await owner.query('vacuum')
+    const single = poolOf({ url, poolMax: 1, applicationName: 'test' })
+    pools.push(single)
+    const storage = postgresStorage(single)
+    const round = (number: number): Promise<void> =>
+      storage.transaction(async (tx) => {
+        const claims = [event(`a ${number}`), event(`b ${number}`)]
+        await tx.inbox.claim('group', claims)
+        await tx.inbox.claim('group', claims)
+        await tx.inbox.release('group', claims)
+      }, never)
+    // PostgreSQL keeps to the sixth plan of a statement.
+    for (let number = 0; number < 10; number++) await round(number)
+    const [week] = await weeks()
+    await owner.query(
+      `insert into tidegate.${week?.name} select gen_random_uuid(), 0, 1 from generate_series(1, 2000)`,
+    )
+    const read = await storage.transaction(async (tx) => {
+      const claims = [event('full')]
+      const before = await readByScan(tx)
+      await tx.inbox.claim('group', claims)
+      await tx.inbox.claim('group', claims)
+      await tx.inbox.release('group', claims)
+      return (await readByScan(tx)) - before
+    }, never)
+    expect(read).toBe(0)
   })
 
   test('the key in SQL is that of the program', async () => {
@@ -242,9 +403,11 @@ describe('a database whose inbox was not by weeks', () => {
   })
 
   test('what was claimed there is known for as long as it would have been, and goes then, nothing copied (G4)', async () => {
-    await claimBefore('a', 'b')
+    await claimBefore('a', 'b', 'buried')
     await migrated(owner)
     expect(await claim(event('a'), event('c'), event('b', 'again'))).toEqual([false, true, true])
+    await transaction((tx) => tx.inbox.release('group', [event('buried'), event('b', 'again')]))
+    expect(await claim(event('buried'), event('b'), event('b', 'again'))).toEqual([true, false, true])
     expect(await processed('a')).toEqual([{ group: 'group', just_now: true }])
     await weekPasses(owner)
     await weekPasses(owner)
@@ -281,11 +444,27 @@ describe('a database whose inbox was not by weeks', () => {
     expect(await claim(event('c'))).toEqual([true])
   })
 
-  test('of one that held nothing, nothing is left', async () => {
+  test('a group that is to have everything once more has also what was claimed there', async () => {
+    await claimBefore('a')
     await migrated(owner)
-    expect(await owner.query(`select to_regclass('tidegate.inbox') is null as gone`)).toEqual([
-      { gone: true },
-    ])
+    await claim(event('b'), event('c', 'again'))
+    await transaction((tx) => tx.inbox.claim('other', [event('b')]))
+    expect(await owner.query(`select tidegate.forget_processed('group')::int as n`)).toEqual([{ n: 3 }])
+    expect(await claim(event('a'), event('b'), event('c', 'again'))).toEqual([true, true, true])
+    expect(await transaction((tx) => tx.inbox.claim('other', [event('b')]))).toEqual([false])
+  })
+
+  test('of one that held nothing nothing is left after a day, in which a cloud of before is told why it waits (G4)', async () => {
+    await migrated(owner)
+    expect(await forget()).toEqual([])
+    await expect(claimBefore('a')).rejects.toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+      message: expect.stringContaining('a later version of Tidegate has taken over') as string,
+    })
+    expect(await claim(event('a'))).toEqual([true])
+    await hoursPass(25)
+    expect(await forget()).toEqual(['inbox'])
+    expect(await owner.query(`select tidegate.forget_processed('group')::int as n`)).toEqual([{ n: 1 }])
   })
 })
 
@@ -297,10 +476,49 @@ function latch(): { opened: Promise<void>; open: () => void } {
   return { opened, open }
 }
 
+/** The group has claimed an event in the week so many weeks from now, which is made if it is not there. */
+async function claimAhead(weeksAhead: number, id: string): Promise<void> {
+  const [week] = await owner.query<{ name: string; is_new: boolean }>(
+    `select 'inbox_' || to_char(at at time zone 'UTC', 'YYYYMMDD') as name,
+       not exists (select from tidegate.inbox_weeks where from_time = at) as is_new
+     from (select date_trunc('week', now(), 'UTC') + $1::int * interval '168 hours' as at) as week`,
+    [weeksAhead],
+  )
+  const table = `tidegate.${week?.name}`
+  if (week?.is_new) {
+    await owner.query(
+      `create table ${table} (primary key (key, consumer_group)) inherits (tidegate.inbox_claims)`,
+    )
+    await owner.query(
+      `insert into tidegate.inbox_weeks (name, from_time, until_time)
+       select $1, at, at + interval '168 hours' from (select date_trunc('week', now(), 'UTC') + $2::int * interval '168 hours' as at) as week`,
+      [week.name, weeksAhead],
+    )
+  }
+  await owner.query(
+    `insert into ${table} select tidegate.inbox_key('/devices/sensor-1', $1), 0, number from tidegate.inbox_groups where name = 'group'`,
+    [id],
+  )
+}
+
+async function readByScan(tx: Transaction): Promise<number> {
+  const { rows } = await tx.query<{ read: number }>(
+    `select sum(seq_tup_read)::int as read from pg_stat_xact_user_tables where relname ~ '^inbox_2'`,
+  )
+  return rows[0]?.read ?? 0
+}
+
+async function lastNumber(): Promise<number> {
+  const [row] = await owner.query<{ last: number }>(
+    'select last_value::int as last from tidegate.inbox_groups_number_seq',
+  )
+  return row?.last ?? 0
+}
+
 /** As if nobody had ever made one. */
 async function dropWeeks(): Promise<void> {
   await owner.query(`do $$ declare week record; begin
-    for week in delete from tidegate.inbox_weeks returning name loop execute format('drop table tidegate.%I', week.name); end loop; end $$`)
+    for week in delete from tidegate.inbox_weeks where name <> 'inbox' returning name loop execute format('drop table tidegate.%I', week.name); end loop; end $$`)
 }
 
 /** From now on it is the week after the one in which it was. */

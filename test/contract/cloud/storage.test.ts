@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bigintArray, doubleArray, textArray } from '../../../cloud/database/arrays-postgres.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
-import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
+import type { Claim, Storage, Transaction } from '../../../cloud/database/storage.ts'
 import type { HistoryRecord } from '../../../cloud/history/history.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
@@ -100,6 +100,23 @@ describe.each([
     expect(await inTransaction(storage, (tx) => tx.inbox.claim(name, ['a', 'b', 'c'].map(identity)))).toEqual(
       [false, true, false],
     )
+  })
+
+  test('what an earlier transaction has claimed can be taken back, also by one that has claimed nothing, and is new to the next (G4)', async () => {
+    const storage = open()
+    const name = fresh()
+    const replay = { ...identity('a'), generation: '2026-fix' }
+    const claim = (...claims: Claim[]): Promise<boolean[]> =>
+      inTransaction(storage, (tx) => tx.inbox.claim(name, claims))
+    expect(await claim(identity('a'), identity('b'), replay)).toEqual([true, true, true])
+    await inTransaction(storage, (tx) => tx.inbox.release(name, [identity('a'), identity('unclaimed')]))
+    expect(await claim(identity('a'), identity('b'), replay)).toEqual([true, false, false])
+    const failed = inTransaction(storage, async (tx) => {
+      await tx.inbox.release(name, [identity('a'), replay])
+      throw new Error('the handler failed')
+    })
+    await expect(failed).rejects.toThrow('the handler failed')
+    expect(await claim(identity('a'), replay)).toEqual([false, false])
   })
 
   test('nothing of a transaction that fails remains (G4)', async () => {

@@ -120,7 +120,15 @@ export class SimulatedTransaction implements Transaction {
   /** Its rivals wait until the end of the transaction all the same. */
   private async release(group: string, claims: readonly Claim[]): Promise<void> {
     await this.request('release')
-    for (const claim of claims) this.own.delete(`${group}\n${claimKey(claim)}`)
+    for (const claim of claims) {
+      const key = `${group}\n${claimKey(claim)}`
+      this.own.delete(key)
+      // What another transaction has claimed is given back when this is committed.
+      if (this.database.inbox.has(key)) await this.lock(`inbox ${key}`)
+      this.staged.push(() => {
+        if (!this.own.has(key)) this.database.inbox.delete(key)
+      })
+    }
   }
 
   private async append(records: readonly HistoryRecord[]): Promise<Appended[]> {

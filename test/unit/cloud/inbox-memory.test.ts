@@ -12,7 +12,7 @@ const at = (minutes: number, xmin: number, xmax: number) => ({
 })
 
 test('the week before is left alone once nobody is at work who may have claimed in it (G4)', () => {
-  const memory = new InboxMemory()
+  const memory = new InboxMemory(async () => {}, { monotonicMs: () => 0 })
   const isSettled = (minutes: number, xmin: number, xmax: number): boolean =>
     memory.isSettled(weekFromMs, at(minutes, xmin, xmax))
   // Of what has begun before the border some may yet claim.

@@ -83,6 +83,8 @@ function ended(number: number): Promise<ReplayState> {
   })
 }
 
+const daysAgo = (days: number): string => new Date(Date.now() - days * 86_400_000).toISOString()
+
 describe('a replay out of history', () => {
   test('has no effect where the events were processed, and goes to no other group; with a generation each has one more, once for each, in the order of history, and its handler is told (G4, G6)', async () => {
     await publish(['device-1', 'device-2'], 5)
@@ -195,7 +197,6 @@ describe('a replay out of history', () => {
       await bench.publish([ledger.next('device-1', { recordedtime })])
       await stored()
     }
-    const daysAgo = (days: number): string => new Date(Date.now() - days * 86_400_000).toISOString()
     await recorded(daysAgo(0))
     await recorded(daysAgo(10))
     await until(async () => expect(await seen()).toHaveLength(4))

@@ -183,12 +183,9 @@ describe('a replay out of history', () => {
     expect(await codeOf({ group: 'history' })).toBe('REPLAY_TO_HISTORY')
     expect(await codeOf({ group: 'three' })).toBe('GROUP_UNKNOWN')
     expect(await codeOf({ group: 'one', after: '1.2' })).toBe('CURSOR_INVALID')
-    // As a month later: its week is forgotten, and what it was is not known any more.
+    // As a month later: weeks of before are gone, and what was in them is not known any more.
     await bench.rows(`update tidegate.inbox_groups set since = now() - interval '40 days'`)
-    await bench.rows(`select from tidegate.prepare_inbox(3)`)
-    await bench.rows(
-      `update tidegate.inbox_weeks set forgotten_at = now() where from_time < now() and not until_time < now()`,
-    )
+    await bench.rows(`update tidegate.inbox_weeks set from_time = now() where from_time < now()`)
     expect(await codeOf({ group: 'one' })).toBe('REPLAY_BEYOND_INBOX')
   })
 

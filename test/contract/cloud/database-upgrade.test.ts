@@ -65,9 +65,9 @@ test('a database of before there were weeks is brought up to date while gateways
     sent.push(...events)
     await bench.publish(events)
   }
-  let sending = true
+  const enough = new AbortController()
   const gateways = (async () => {
-    while (sending) {
+    while (!enough.signal.aborted) {
       await send(Array.from({ length: 10 }, () => next(Date.now())))
       await new Promise((done) => setTimeout(done, 20))
     }
@@ -85,7 +85,7 @@ test('a database of before there were weeks is brought up to date while gateways
     await vi.waitFor(async () => expect(await count('select from public.effects')).toBeGreaterThan(100), {
       timeout: 60_000,
     })
-    sending = false
+    enough.abort()
     await gateways
     // As a gateway sends again what it has no confirm of; and then one of each device, behind it in its partition.
     const again = before.slice(-500)
@@ -109,7 +109,7 @@ test('a database of before there were weeks is brought up to date while gateways
       `${storedBefore} events of before, ${sent.length} sent meanwhile, ${Date.now() - beganMs} ms in all`,
     )
   } finally {
-    sending = false
+    enough.abort()
     await gateways.catch(() => {})
     await tables.close()
     await owner.close()

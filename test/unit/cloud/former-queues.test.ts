@@ -75,13 +75,13 @@ describe('the upgrade of queues', () => {
   })
 
   test('touches nothing before a group that begins at the beginning of history may read its queues (G6)', async () => {
-    let tellOver = (): void => {}
-    const after = new Promise<void>((resolve) => (tellOver = resolve))
+    const over = new AbortController()
+    const after = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
     const { clock, done, options } = parts()
     const former = startUpgrade({ ...options, after })
     await new Promise(setImmediate)
     expect(done).toEqual([])
-    tellOver()
+    over.abort()
     await clock.during(former.whenReady(0))
     expect(done.slice(0, 3)).toEqual(['subscribe g.00', 'bind 0', 'unbind g.00'])
     await clock.during(former.close())

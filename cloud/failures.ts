@@ -22,9 +22,10 @@ import { postgresBeginnings } from './groups/beginning-postgres.ts'
 import { beginningLeaseMs, type GroupOptions } from './groups/group.ts'
 import { postgresPages } from './history/replay-pages-postgres.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
-import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
 import type { SchemaCheck } from './pipeline/schema-check.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
+import type { Taken } from './replays/history-source-postgres.ts'
 import { startReplayer } from './replays/replayer.ts'
 import { postgresReplays } from './replays/replays-postgres.ts'
 import { deedBounds, peopleSettings, previewBounds } from './settings.ts'
@@ -48,7 +49,7 @@ export function publishAgain(
   const outbound = scope.own(rabbitOutbound(publishing, clock))
   scope.own(startPublishing({ storage: postgresStorage(database), outbound, partitions, clock, log }))
   const groups = consumers.map(({ group }) => group)
-  const wants = wantsOf(consumers)
+  const taken = takenBy(consumers)
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(
     startReplayer({
@@ -57,7 +58,7 @@ export function publishAgain(
           storage: postgresStorage(database),
           leaseMs: replayLeaseMs,
           groups,
-          wants,
+          taken,
           pages: postgresPages,
           signal,
         }),
@@ -70,33 +71,36 @@ export function publishAgain(
   )
 }
 
-/** For groups that begin at the beginning of history, if there are any: who knows how far they are, and what publishes for them. */
+/** Who is here, and for groups that begin at the beginning of history, if there are any: who knows how far they are, and what publishes for them. */
 export function beginningParts(
-  { scope, clock, random, signal }: Start,
+  { config, scope, clock, random, signal }: Start,
   {
     publishing,
     database,
     consumers,
   }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
-): Pick<GroupOptions, 'beginnings' | 'outbound'> {
-  if (!consumers.some(({ from }) => from === 'beginning')) return {}
+): Pick<GroupOptions, 'beginnings' | 'outbound' | 'historyLadderMs'> {
   const storage = postgresStorage(database)
-  const outbound = scope.own(rabbitOutbound(publishing, clock))
   const beginnings = postgresBeginnings({
     storage,
     pages: postgresPages,
-    wants: wantsOf(consumers),
+    taken: takenBy(consumers),
     begin: (group) => beginGroup(group, { storage, clock, random, signal }),
     leaseMs: beginningLeaseMs,
     // What is under way when the cloud stops ends with its groups.
     signal: new AbortController().signal,
   })
-  return { beginnings, outbound }
+  if (!consumers.some(({ from }) => from === 'beginning')) return { beginnings }
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  return { beginnings, outbound, historyLadderMs: config.retry.ladder ?? ladderMsDefault }
 }
 
-function wantsOf(consumers: readonly ConfiguredConsumer[]): (group: string, type: string) => boolean {
+function takenBy(consumers: readonly ConfiguredConsumer[]): Taken {
   const byGroup = new Map(consumers.map((consumer) => [consumer.group, consumer]))
-  return (group, type) => byGroup.get(group)?.wants(type) ?? false
+  return {
+    wants: (group, type) => byGroup.get(group)?.wants(type) ?? false,
+    patterns: (group) => byGroup.get(group)?.types,
+  }
 }
 
 /** What events are checked against. */

@@ -85,7 +85,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `PROJECTION_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `PROJECTION_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`, `GROUP_BEGINS`,
  *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {

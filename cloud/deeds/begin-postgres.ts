@@ -3,8 +3,8 @@ import { filterToKeep } from '../replays/history-source-postgres.ts'
 import { type DeedParts, doOnce } from './deed-record.ts'
 
 const beginSql = `
-insert into tidegate.replays (deed, source, filter, state, through, cursor, first_position, total)
-select $1, 'start', $2, 'running', 0, to_json(''::text), p.first - 1, greatest(0, p.last - p.first + 1)
+insert into tidegate.replays (deed, source, filter, state, through, claimed_until, cursor, first_position, total)
+select $1, 'start', $2, 'running', 0, 'infinity', to_json(''::text), p.first - 1, greatest(0, p.last - p.first + 1)
 from (select coalesce((select position from tidegate.read_events('', null, 1)), 1) as first,
              coalesce((select max(position) from tidegate.events), 0) as last) as p`
 

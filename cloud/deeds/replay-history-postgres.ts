@@ -36,7 +36,7 @@ async function refuseUnfit(
 }
 
 const firstSql = `
-select (extract(epoch from stored_time) * 1000)::float8 as "storedMs" from tidegate.read_events($1, null, 1)`
+select (extract(epoch from least(stored_time, recorded_time)) * 1000)::float8 as "earliestMs" from tidegate.read_events($1, null, 1)`
 
 /** What can be seen at once; what comes up on the way stops the replay. */
 async function refuseForgotten(
@@ -45,11 +45,11 @@ async function refuseForgotten(
 ): Promise<void> {
   const rememberedFromMs = await rememberedFrom(tx, group)
   if (rememberedFromMs === undefined || (fromMs !== undefined && fromMs >= rememberedFromMs)) return
-  const { rows } = await tx.query<{ storedMs: number }>(firstSql, [after]).catch((error: unknown) => {
+  const { rows } = await tx.query<{ earliestMs: number }>(firstSql, [after]).catch((error: unknown) => {
     throw cursorAheadIn(error)
   })
   const [first] = rows
-  if (first && first.storedMs < rememberedFromMs) throw beyondInbox(group, rememberedFromMs)
+  if (first && first.earliestMs < rememberedFromMs) throw beyondInbox(group, rememberedFromMs)
 }
 
 const startSql = `
@@ -184,8 +184,10 @@ function notResumable(replay: number, { source, state }: { source: string; state
     message:
       source === 'letters'
         ? `replay ${replay} is one of dead letters`
-        : `replay ${replay} is ${state}, and only one that has stopped goes on`,
+        : source === 'start'
+          ? `replay ${replay} is a new group on its way from the beginning of history`
+          : `replay ${replay} is ${state}, and only one that has stopped goes on`,
     retryable: false,
-    hint: 'of letters, those that are open are replayed by a new replay; of history, tidegate replay show says where it is',
+    hint: 'of letters, those that are open are replayed by a new replay; a group that was stopped on its way has the rest by tidegate replay --to GROUP --after CURSOR; of history, tidegate replay show says where it is',
   })
 }

@@ -52,7 +52,7 @@ export async function stopReplay(tx: Transaction, replay: number): Promise<Repla
   await tx.query(
     // One that waits for its rate is due now.
     `update tidegate.replays set state = 'stopping', reason = 'stopped by hand',
-       claimed_until = case when claim is null then null else claimed_until end
+       claimed_until = case when claim is null and source <> 'start' then null else claimed_until end
      where replay = $1 and state = 'running'`,
     [replay],
   )

@@ -4,45 +4,10 @@ import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { HistoryPage } from '../replays/history-pages.ts'
 import type { Outbound } from '../replays/outbound.ts'
-import { createHistoryDelivery, markerOf } from './history-delivery.ts'
-
-/** New groups that begin at the beginning of history, as all instances know of them. Port; the adapter is beginning-postgres.ts. */
-export interface Beginnings {
-  /** Undefined: no group of this name has begun there. */
-  standing(group: string): Promise<'under-way' | 'over' | undefined>
-  /** It is on record that it begins, as a deed in the cloud's own ledger. Idempotent. */
-  begin(group: string): Promise<void>
-  /** For one instance at a time. Undefined: another has it. */
-  claim(group: string): Promise<ClaimedBeginning | 'over' | undefined>
-  /** Keeps the claim. */
-  keep(claimed: ClaimedBeginning): Promise<Kept>
-  /** The next events that the group takes. */
-  read(claimed: ClaimedBeginning, after: string, max: number): Promise<HistoryPage>
-  /** Everything up to `next` is settled. Keeps the claim as well. */
-  passed(claimed: ClaimedBeginning, next: string, events: number): Promise<Kept>
-  /** An event of the record that history has: whatever lies before it in a queue of history's is stored when this is settled. */
-  marker(claimed: ClaimedBeginning): Promise<{ id: string; text: string }>
-  /** In how many partitions of history it was settled. */
-  markersSettled(claimed: ClaimedBeginning): Promise<number>
-  /** From now on it ends: with what is stored by now. */
-  close(claimed: ClaimedBeginning): Promise<void>
-  end(claimed: ClaimedBeginning, state: 'done' | 'stopped'): Promise<void>
-  /** Any instance may have it at once. */
-  release(claimed: ClaimedBeginning): Promise<void>
-}
-
-/** Undefined: the claim is lost. `stopping`: a person wants the group to go on without the rest. */
-type Kept = 'running' | 'stopping' | undefined
-
-export interface ClaimedBeginning {
-  replay: number
-  claim: string
-  group: string
-  /** Behind this it goes on. */
-  cursor: string
-  /** Its queues were bound, and what is to be read is known. */
-  isClosed: boolean
-}
+import type { Beginnings, ClaimedBeginning, Kept } from './beginnings.ts'
+import { handOver, isWithin, markerOf } from './history-delivery.ts'
+import { partitionsOf } from './queues.ts'
+import type { HistoryLadder, Returns } from './returns.ts'
 
 export interface BeginningOptions {
   group: string
@@ -51,6 +16,11 @@ export interface BeginningOptions {
   outbound: Pick<Outbound, 'send'>
   /** Its queues get events from now on. Idempotent. */
   bind: () => Promise<void>
+  returns: Omit<Returns, 'pause' | 'resume'>
+  /** History's. */
+  ladder: HistoryLadder
+  /** Whether what was delivered waits for the end of an outage, or may not begin. */
+  isHeld: () => boolean
   onDelivery: (delivery: Delivery) => void
   /** A claim without a sign of life is anybody's after this. */
   leaseMs: number
@@ -63,7 +33,13 @@ const pageMax = 500
 const lookEveryMs = 500
 /** What was routed before the binding may still be on its way to history's queue. */
 const onTheWayMs = 500
-const markersTellMs = 30_000
+/** One that was settled by a former version is not counted, and one may be lost with a queue. */
+const markAgainMs = 5_000
+const waitTellMs = 30_000
+const ladderSlackMs = 5_000
+/** So many of its own wait for it before it takes more of history (G7). */
+const returnsMax = 5_000
+const countEveryMs = 2_000
 
 /** A new group on its way from the beginning of history to its queues. */
 export interface Beginning {
@@ -78,10 +54,10 @@ export interface Beginning {
 /**
  * Hands a new group all of history, in order, before it may read its queues (G4, G6):
  *
- *     history, page by page, while the queues are not bound: nothing gathers in them, and no gateway is held up (G7)
- *        │ read to the end
+ *     history, page by page, while the queues are not bound: nothing gathers in them but what comes back from the group's ladder, which is read
+ *        │ a page that is not full                                                                              and no gateway is held up (G7)
  *        ▼
- *     bind ─▶ markers into history's queues, and settled there ─▶ the rest of history, as far as it goes now ─▶ read the queues
+ *     read no more ─▶ bind ─▶ history's rungs are empty, and markers settled in its queues ─▶ the rest of history, as far as it goes now ─▶ read
  *
  * What was published before the queues were bound lies before a marker in a queue of history's, and so is stored once the marker is settled;
  * what was published later is in the queues. What is in both is a repeat to the inbox. The cursor moves behind what is settled: whoever goes
@@ -101,6 +77,11 @@ class RunningBeginning implements Beginning {
   /** When the claim was last known to be ours, ms of a steady clock. */
   #keptAtMs = -Infinity
   #state: Kept
+  /** Since then what comes back was not counted, ms of a steady clock. */
+  #countedAtMs = -Infinity
+  /** What is handed over under another is nobody's. */
+  #claimed: ClaimedBeginning | undefined
+  #rounds = 0
 
   constructor(options: BeginningOptions) {
     this.#options = options
@@ -119,6 +100,7 @@ class RunningBeginning implements Beginning {
   async close(): Promise<void> {
     this.stop()
     await this.#running
+    await this.#options.returns.close()
   }
 
   get #isOurs(): boolean {
@@ -138,9 +120,12 @@ class RunningBeginning implements Beginning {
         else {
           this.#keptAtMs = askedAtMs
           this.#state = 'running'
+          this.#claimed = claimed
           try {
             await this.#goOn(claimed)
           } finally {
+            this.#claimed = undefined
+            await this.#options.returns.leave().catch(() => {})
             await beginnings.release(claimed).catch(() => {})
           }
         }
@@ -154,85 +139,140 @@ class RunningBeginning implements Beginning {
 
   /** As far as the claim lasts. */
   async #goOn(claimed: ClaimedBeginning): Promise<void> {
-    const { beginnings, clock, log } = this.#options
+    const { beginnings, clock, log, returns, onDelivery } = this.#options
     const { signal } = this.#stopping
     let { cursor, isClosed } = claimed
     log.info(
       { after: cursor, replay: claimed.replay },
       'a new group is handed history before its queues are read',
     )
+    if (!claimed.isBound) returns.read(onDelivery)
     while (!signal.aborted && this.#isOurs) {
       if (this.#state === 'stopping') return this.#end(claimed, 'stopped')
+      if (!(await this.#hasRoom(claimed))) continue
       const { events, next, more, exhausted } = await beginnings.read(claimed, cursor, pageMax)
       await this.#handOver(claimed, events)
       if (!this.#isOurs || signal.aborted) return
       if (next !== cursor && !(await this.#kept(beginnings.passed(claimed, next, events.length)))) return
       cursor = next
       if (isClosed && exhausted) return this.#end(claimed, 'done')
-      if (more || events.length > 0) continue
+      // While events come there is always a next one: what was not there yet is behind the markers, or in the queues.
+      if (more) continue
       if (isClosed) await clock.sleep(lookEveryMs, signal)
       else isClosed = await this.#reachEnd(claimed)
       await this.#kept(beginnings.keep(claimed))
     }
   }
 
+  /** Whether the next page may be handed over: letters that are full hold it up (G5), and so does what comes back faster than it is done (G7). */
+  async #hasRoom(claimed: ClaimedBeginning): Promise<boolean> {
+    const { beginnings, returns, isHeld, clock } = this.#options
+    const isFull = async (): Promise<boolean> => {
+      if (claimed.isBound || clock.monotonicMs() - this.#countedAtMs < countEveryMs) return false
+      if ((await returns.waiting()) > returnsMax) return true
+      this.#countedAtMs = clock.monotonicMs()
+      return false
+    }
+    if (!isHeld() && !(await isFull())) return true
+    await clock.sleep(lookEveryMs, this.#stopping.signal)
+    await this.#kept(beginnings.keep(claimed))
+    return false
+  }
+
   /** Binds the queues, and learns how far history is to be read so that nothing is missing between the two. */
   async #reachEnd(claimed: ClaimedBeginning): Promise<boolean> {
-    const { beginnings, bind, clock, log, outbound, partitions } = this.#options
+    const { beginnings, clock, ladder } = this.#options
     const { signal } = this.#stopping
-    await bind()
-    await clock.sleep(onTheWayMs, signal)
-    const marker = await beginnings.marker(claimed)
-    for (let partition = 0; partition < partitions; partition++)
-      await outbound.send(...markerOf(marker, claimed.replay, partition))
+    if (!(await this.#bind(claimed))) return false
     const sinceMs = clock.monotonicMs()
-    let isTold = false
-    while ((await beginnings.markersSettled(claimed)) < partitions) {
-      if (!isTold && clock.monotonicMs() - sinceMs > markersTellMs) {
+    const hasClimbed = (): boolean => clock.monotonicMs() - sinceMs > ladder.lengthMs + ladderSlackMs
+    await clock.sleep(onTheWayMs, signal)
+    // What was on a rung of history's meanwhile may have come back behind a marker.
+    let wasEmpty = false
+    const isEmpty = async (): Promise<boolean> => {
+      const isNow = await ladder.isEmpty()
+      wasEmpty &&= isNow
+      return isNow
+    }
+    while (!wasEmpty) {
+      const isToMark = async (): Promise<boolean> => hasClimbed() || (await isEmpty())
+      if (!(await this.#until(claimed, isToMark))) return false
+      wasEmpty = true
+      if (!(await this.#mark(claimed, isEmpty))) return false
+      await clock.sleep(onTheWayMs, signal)
+      await isEmpty()
+      wasEmpty ||= hasClimbed()
+    }
+    await beginnings.close(claimed)
+    return true
+  }
+
+  /** Nobody reads the queues any more when they are bound (G6). */
+  async #bind(claimed: ClaimedBeginning): Promise<boolean> {
+    const { beginnings, bind, returns } = this.#options
+    await returns.leave()
+    if (!claimed.isBound) {
+      if (!(await this.#until(claimed, async () => !(await returns.isRead()), true))) return false
+      if (!(await this.#kept(beginnings.bound(claimed)))) return false
+      claimed.isBound = true
+    }
+    await bind()
+    return true
+  }
+
+  /** Markers into all of history's queues, until each has settled one. Those that are lost are sent again. A rung lasts longer than a look. */
+  async #mark(claimed: ClaimedBeginning, look: () => Promise<unknown>): Promise<boolean> {
+    const { beginnings, clock, outbound, partitions } = this.#options
+    const marker = await beginnings.marker(claimed)
+    const round = `${claimed.claim}.${++this.#rounds}`
+    let sentAtMs = -Infinity
+    return this.#until(claimed, async () => {
+      const settled = await beginnings.markersSettled(claimed, round)
+      const missing = partitionsOf(partitions).filter((partition) => !settled.has(partition))
+      if (missing.length > 0 && clock.monotonicMs() - sentAtMs >= markAgainMs) {
+        sentAtMs = clock.monotonicMs()
+        for (const partition of missing)
+          await outbound.send(...markerOf(marker, { replay: claimed.replay, round, partition }))
+      }
+      await look()
+      return missing.length === 0
+    })
+  }
+
+  /** False: the claim is lost, or a person wants no more of it. */
+  async #until(
+    claimed: ClaimedBeginning,
+    check: () => Promise<boolean>,
+    alsoStopping = false,
+  ): Promise<boolean> {
+    const { beginnings, clock, log } = this.#options
+    const sinceMs = clock.monotonicMs()
+    for (let isTold = false; !(await check());) {
+      if (!isTold && clock.monotonicMs() - sinceMs > waitTellMs) {
         isTold = true
         log.warn(
           { code: 'BEGINNING_WAITS', hint: waitsHint },
           'the group waits for history, which does not move',
         )
       }
-      await clock.sleep(lookEveryMs / 5, signal)
+      await clock.sleep(lookEveryMs / 5, this.#stopping.signal)
       if (!(await this.#kept(beginnings.keep(claimed)))) return false
+      if (this.#state === 'stopping' && !alsoStopping) return false
     }
-    await beginnings.close(claimed)
     return true
   }
 
   /** Resolves when all of them are settled, or there is no point in waiting. */
   async #handOver(claimed: ClaimedBeginning, events: HistoryPage['events']): Promise<void> {
     if (events.length === 0) return
-    const { group, partitions, beginnings, onDelivery, clock } = this.#options
-    const isLost = (): boolean => !this.#isOurs
-    const settled = new Promise<boolean>((resolve) => {
-      let left = events.length
-      const ack = (): void => {
-        if (--left === 0) resolve(true)
-      }
-      for (const event of events)
-        onDelivery(createHistoryDelivery(event, { group, partitions, isLost, ack, nowMs: clock.now() }))
-    })
-    while (this.#isOurs && !this.#stopping.signal.aborted) {
-      if (await this.#waitsFor(settled)) return
+    const { group, partitions, beginnings, onDelivery, clock, leaseMs } = this.#options
+    const isLost = (): boolean => this.#claimed !== claimed || !this.#isOurs
+    const { signal } = this.#stopping
+    const settled = handOver(events, onDelivery, { group, partitions, isLost, nowMs: clock.now() })
+    while (this.#isOurs && !signal.aborted) {
+      if (await isWithin(settled, leaseMs / 4, clock, signal)) return
       await this.#kept(beginnings.keep(claimed)).catch(() => {})
     }
-  }
-
-  /** For a part of the lease. */
-  async #waitsFor(settled: Promise<boolean>): Promise<boolean> {
-    const { clock, leaseMs } = this.#options
-    const waiting = new AbortController()
-    const signal = AbortSignal.any([this.#stopping.signal, waiting.signal])
-    const pause = clock.sleep(leaseMs / 4, signal).then(
-      () => false,
-      () => false,
-    )
-    const isSettled = await Promise.race([settled, pause])
-    waiting.abort()
-    return isSettled
   }
 
   /** Asked for now: what it says of the claim, and since when that holds. */
@@ -244,7 +284,7 @@ class RunningBeginning implements Beginning {
   }
 
   async #end(claimed: ClaimedBeginning, state: 'done' | 'stopped'): Promise<void> {
-    await this.#options.bind()
+    if (!(await this.#bind(claimed))) return
     await this.#options.beginnings.end(claimed, state)
     await this.#goLive()
   }

@@ -1,4 +1,4 @@
-import type { TidegateError } from '../../src/errors.ts'
+import { TidegateError } from '../../src/errors.ts'
 import type { QueueSpec } from '../amqp/topology.ts'
 import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
@@ -16,7 +16,9 @@ import type { Guard } from '../protection/guard.ts'
 import type { GroupState } from '../protection/group-states.ts'
 import { createProgress, type Progress, type ProgressState } from './progress.ts'
 import type { Outbound } from '../replays/outbound.ts'
-import { type Beginning, type Beginnings, startBeginning } from './beginning.ts'
+import { type Beginning, startBeginning } from './beginning.ts'
+import type { Beginnings } from './beginnings.ts'
+import { createReturns, historyLadder, type Returns } from './returns.ts'
 import { declareGroupQueues, type GroupQueues, hasQueues, partitionsOf } from './queues.ts'
 
 /** A consumer group at work: its deliveries flow into its pipeline. */
@@ -59,8 +61,10 @@ export interface GroupOptions extends Omit<PipelineOptions, 'gate'> {
   consuming: AmqpConnection
   publishing: AmqpConnection
   database: Database
-  /** For groups that begin at the beginning of history; absent: none does. */
+  /** Who is here, and has begun where; absent: nobody asks. */
   beginnings?: Beginnings | undefined
+  /** Of the group history, as it is configured. */
+  historyLadderMs?: readonly number[]
   outbound?: Outbound | undefined
   /** Gives the start up. */
   signal: AbortSignal
@@ -87,8 +91,11 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
   const isBlocked = (): boolean => given.publishing.blocked !== undefined
   const isHeld = (): boolean => pipeline.heldBy !== undefined || isBlocked() || guard.gate.closed
   const onDelivery = (delivery: Delivery): void => pipeline.take(delivery)
+  const returns = isBeginning ? createReturns({ ...options, isHeld }) : undefined
+  const beginning = returns && beginningOf(options, { queues, returns, isHeld, onDelivery })
   const former = startUpgrade({
     ...options,
+    after: beginning?.over,
     queues: queues.former,
     drained: queues.drained,
     register,
@@ -101,7 +108,6 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     unbind: (queue) => queues.unbind(queue),
     onDelivery,
   })
-  const beginning = isBeginning ? beginningOf(options, { queues, onDelivery }) : undefined
   const unbound = (): ReadonlySet<number> =>
     beginning && !beginning.isOver ? new Set(partitionsOf(given.partitions)) : former.unbound()
   const deliveries = rabbitDeliveries({
@@ -118,10 +124,12 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     pause() {
       deliveries.pause()
       former.pause()
+      returns?.pause()
     },
     resume() {
       deliveries.resume()
       former.resume()
+      returns?.resume()
     },
   })
   const formerLetters = startFormerLetters(options)
@@ -140,36 +148,60 @@ interface GroupParts {
   beginning: Beginning | undefined
 }
 
-/** Whether it is new, and to begin at the beginning of history; or was found so before, and is not done with it. */
+/**
+ * Whether it is new, and to begin at the beginning of history; or was found so before, and is not done with it. The database knows as well as the
+ * broker whether it is new: of queues that are gone no group becomes so (G4).
+ * @throws TidegateError `GROUP_BEGINS`
+ */
 async function begins({ group, consumer, beginnings, publishing, partitions, log }: Named): Promise<boolean> {
-  if (consumer.from !== 'beginning' || beginnings === undefined) return false
+  if (beginnings === undefined) return false
   const standing = await beginnings.standing(group)
-  if (standing !== undefined) return standing === 'under-way'
-  if (!(await hasQueues(publishing, group, partitions))) {
+  if (consumer.from !== 'beginning') {
+    if (standing === 'under-way') throw groupBegins(group)
+    if (standing === undefined) await beginnings.note(group)
+    return false
+  }
+  if (standing === 'over' || standing === 'under-way') return standing === 'under-way'
+  if (standing === undefined && !(await hasQueues(publishing, group, partitions))) {
     await beginnings.begin(group)
+    await beginnings.note(group)
     return true
   }
   // Whoever has begun it meanwhile has said so before there were queues.
   if ((await beginnings.standing(group)) === 'under-way') return true
+  await beginnings.note(group)
   log.info({ hint: fromHint }, 'the group was here before: that it is to begin at the beginning says nothing')
   return false
 }
 
 const fromHint = 'to have history again: tidegate replay --to GROUP --from beginning'
 
+function groupBegins(group: string): TidegateError {
+  return new TidegateError('GROUP_BEGINS', {
+    message: `${group} is on its way from the beginning of history, and its consumer says from: 'now'`,
+    retryable: false,
+    hint: `let it say from: 'beginning' until that is over; or end it: tidegate replay list shows which it is, tidegate replay stop ends it, and the rest of history is left out`,
+  })
+}
+
 type Named = GroupOptions & { group: string }
 
-function beginningOf(
-  options: Named,
-  { queues, onDelivery }: { queues: GroupQueues; onDelivery: (delivery: Delivery) => void },
-): Beginning | undefined {
-  const { beginnings, outbound, partitions } = options
+interface BeginningParts {
+  queues: GroupQueues
+  returns: Returns
+  isHeld: () => boolean
+  onDelivery: (delivery: Delivery) => void
+}
+
+function beginningOf(options: Named, { queues, ...parts }: BeginningParts): Beginning | undefined {
+  const { beginnings, outbound, partitions, publishing, historyLadderMs = [] } = options
   if (beginnings === undefined || outbound === undefined) return undefined
   return startBeginning({
     ...options,
+    ...parts,
     beginnings,
     outbound,
-    onDelivery,
+    ladder: historyLadder(publishing, historyLadderMs),
     leaseMs: beginningLeaseMs,
     bind: async () => {
       for (const partition of partitionsOf(partitions)) await queues.bind(partition)

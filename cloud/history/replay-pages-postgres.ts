@@ -28,12 +28,17 @@ export const postgresPages: HistoryPages = {
 }
 
 async function readOn(tx: Transaction, asked: PageAsked, isReadable: boolean): Promise<HistoryPage> {
-  const { after, through, upTo, selection, wants, max } = asked
+  const { after, through, upTo, selection, wants, patterns, max } = asked
   const { types, device, fromMs, untilMs } = selection
   const query = async <Row>(text: string, values?: unknown[]): Promise<Row[]> =>
     (await tx.query<Row>(text, values)).rows
   const source = device === undefined ? undefined : `/devices/${device}`
-  const { events, next, more } = await readFiltered(query, after, { types, source, fromMs, untilMs }, max)
+  const { events, next, more } = await readFiltered(
+    query,
+    after,
+    { types, source, fromMs, untilMs, patterns },
+    max,
+  )
   const isBefore = ({ cursor }: FilteredEvent): boolean =>
     (through === undefined || compareCursors(cursor, through) < 0) &&
     (upTo === undefined || compareCursors(cursor, upTo) <= 0)
@@ -56,7 +61,15 @@ function eventOf({
   type,
   text,
   storedAt,
+  recordedAt,
 }: FilteredEvent): HistoryPage['events'][number] {
   const [, , partitionkey = ''] = source.split('/')
-  return { gateway, id, type, partitionkey, text, storedMs: storedAt.getTime() }
+  return {
+    gateway,
+    id,
+    type,
+    partitionkey,
+    text,
+    earliestMs: Math.min(storedAt.getTime(), recordedAt.getTime()),
+  }
 }

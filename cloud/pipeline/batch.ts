@@ -5,7 +5,13 @@ import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { outageOf } from '../protection/unavailable.ts'
 import { codeOf } from '../../src/errors.ts'
-import { countedOf, type Replayed, type SentLetter, type SettledEvent } from '../replays/replayed.ts'
+import {
+  countedOf,
+  replayOf,
+  type Replayed,
+  type SentLetter,
+  type SettledEvent,
+} from '../replays/replayed.ts'
 import { bounded } from './limits/timeout.ts'
 import type { Parcel } from './judge.ts'
 import type { Statements } from '../database/statements.ts'
@@ -181,7 +187,9 @@ class ReplayedParcels {
     const settled = done.flatMap((parcel): SettledEvent[] => {
       const replay = countedOf(parcel.delivery)
       const outcome = repeats.has(parcel) ? 'repeat' : 'resolved'
-      return replay === undefined ? [] : [{ replay, partition: parcel.delivery.partition, outcome }]
+      const { delivery } = parcel
+      const generation = replayOf(delivery)?.generation
+      return replay === undefined ? [] : [{ replay, partition: delivery.partition, generation, outcome }]
     })
     if (settled.length > 0) await this.#replayed.count(settled)
   }

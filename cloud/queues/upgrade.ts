@@ -3,7 +3,7 @@ import { backoffMs } from '../../src/backoff.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf } from '../../src/errors.ts'
-import { atMost } from '../../src/lifecycle.ts'
+import { atMost, orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { FormerLine, FormerQueue, FormerQueues, UpgradeRegister } from './former.ts'
@@ -23,6 +23,8 @@ export interface UpgradeOptions {
   /** Idempotent. */
   unbind(former: FormerQueue): Promise<void>
   onDelivery: (delivery: Delivery) => void
+  /** Nothing is read before; absent: at once. */
+  after?: Promise<void> | undefined
   /** Without a sign of life for so long, an instance is gone. */
   goneAfterMs: number
   clock: Clock
@@ -81,9 +83,7 @@ class Upgrade {
   constructor(options: UpgradeOptions, remaining: Remaining) {
     this.#options = options
     this.#remaining = remaining
-    const { queues, ordered } = options
-    for (const former of queues) if (!ordered || remaining.isDrained(former)) this.#subscribe(former)
-    this.#running = this.#run()
+    this.#running = this.#begin()
   }
 
   stop(): void {
@@ -99,6 +99,15 @@ class Upgrade {
     this.stop()
     const { line, clock } = this.#options
     await atMost(Promise.all([this.#running, line.close()]), closeTimeoutMs, clock)
+  }
+
+  async #begin(): Promise<void> {
+    const { queues, ordered, after } = this.#options
+    const { signal } = this.#stopping
+    if (after) await orAborted(after, signal).catch(() => {})
+    if (signal.aborted) return
+    for (const former of queues) if (!ordered || this.#remaining.isDrained(former)) this.#subscribe(former)
+    await this.#run()
   }
 
   async #run(): Promise<void> {

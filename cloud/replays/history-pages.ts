@@ -18,11 +18,16 @@ export interface PageAsked {
   selection: HistorySelection
   /** Whether the group takes this type. */
   wants: (type: string) => boolean
+  /** What types it takes, if that is known, as patterns: what none of them means is passed over in large steps. */
+  patterns?: readonly string[] | undefined
   max: number
 }
 
 export interface HistoryPage {
-  events: (Omit<ReplayedEvent, 'group' | 'generation'> & { storedMs: number })[]
+  events: (Omit<ReplayedEvent, 'group' | 'generation'> & {
+    /** Nobody had it before: when it was recorded, or stored, whichever is said to be earlier. */
+    earliestMs: number
+  })[]
   /** Where to go on. */
   next: string
   /** There may be more by now. */

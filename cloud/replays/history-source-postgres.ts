@@ -1,6 +1,6 @@
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
-import type { HistoryPages } from './history-pages.ts'
+import type { HistoryPage, HistoryPages } from './history-pages.ts'
 import type { ClaimedReplay, HistorySelection, ReplayedEvent } from './replays.ts'
 
 /** History as the source of a replay: what is on record of how far it is, and the next page. */
@@ -40,13 +40,13 @@ from own where r.replay = own.replay returning own.back::float8 as returned`
 const beyondSql = `
 update tidegate.replays set state = 'stopping', reason = 'REPLAY_BEYOND_INBOX: ' || $2 where replay = $1 and state = 'running'`
 
-// A day more: whoever processes an event does it before or after history stores it. What was claimed before there were weeks is not counted on.
+// A day more: clocks of gateways are somewhat ahead. A group may have had an event long before history stored it, and not before it was recorded. What was claimed before there were weeks is not counted on.
 const rememberedSql = `
 with kept as (select min(from_time) as since from tidegate.inbox_weeks where forgotten_at is null and name <> 'inbox')
 select (extract(epoch from kept.since + interval '1 day') * 1000)::float8 as "fromMs" from kept, tidegate.inbox_groups as g
 where g.name = $1 and g.since < kept.since`
 
-/** Since when what was stored is surely known to the inbox of a group, if it was processed; undefined: since the group began. */
+/** Since when what was recorded is surely known to the inbox of a group, if it was processed; undefined: since the group began. */
 export async function rememberedFrom(tx: Transaction, group: string): Promise<number | undefined> {
   const { rows } = await tx.query<{ fromMs: number }>(rememberedSql, [group])
   return rows[0]?.fromMs
@@ -55,7 +55,7 @@ export async function rememberedFrom(tx: Transaction, group: string): Promise<nu
 /** What the inbox has forgotten would have its effect again, and nobody has asked for that. */
 export function beyondInbox(group: string, rememberedFromMs: number): TidegateError {
   return new TidegateError('REPLAY_BEYOND_INBOX', {
-    message: `the inbox of ${group} remembers what was stored since ${new Date(rememberedFromMs).toISOString()}, and older events, if it has processed them, would have their effect again`,
+    message: `the inbox of ${group} remembers what was recorded since ${new Date(rememberedFromMs).toISOString()}, and older events, if it has processed them, would have their effect again`,
     retryable: false,
     hint: 'if that is what you want say so with a generation (--generation 2026-fix); else begin later (--from, --after)',
   })
@@ -74,10 +74,14 @@ export function historyIn(
   return { history: { group, ...history }, ...(generation !== null && { generation }) }
 }
 
-export function historySource(
-  pages: HistoryPages,
-  wants: (group: string, type: string) => boolean,
-): HistorySource {
+/** What groups take of history. */
+export interface Taken {
+  wants: (group: string, type: string) => boolean
+  /** Undefined: not known here. */
+  patterns: (group: string) => readonly string[] | undefined
+}
+
+export function historySource(pages: HistoryPages, { wants, patterns }: Taken): HistorySource {
   return {
     async take(tx, { replay, claim, request }, max) {
       const { history: selection } = request
@@ -91,19 +95,28 @@ export function historySource(
         through: own.through,
         selection,
         wants: (type: string) => wants(group, type),
+        patterns: patterns(group),
         max,
       }
       const { generation } = request
       const toSend = (events: readonly Omit<ReplayedEvent, 'group' | 'generation'>[]): ReplayedEvent[] =>
         events.map((event) => ({ ...event, group, generation }))
-      if (own.pageNext !== null) return toSend(await readAgain(pages, tx, { ...asked, upTo: own.pageNext }))
-      const { events, next, exhausted } = await pages.read(tx, asked)
+      const isAgain = own.pageNext !== null
+      const page = isAgain
+        ? {
+            events: await readAgain(pages, tx, { ...asked, upTo: own.pageNext ?? undefined }),
+            next: '',
+            exhausted: false,
+          }
+        : await pages.read(tx, asked)
+      const { events, next, exhausted } = page
+      // Also of a page that was open for long.
       const rememberedFromMs = request.generation === undefined ? await rememberedFrom(tx, group) : undefined
-      if (rememberedFromMs !== undefined && events.some(({ storedMs }) => storedMs < rememberedFromMs)) {
+      if (rememberedFromMs !== undefined && events.some(({ earliestMs }) => earliestMs < rememberedFromMs)) {
         await tx.query(beyondSql, [replay, beyondInbox(group, rememberedFromMs).message])
         return []
       }
-      await tx.query(pageSql, [replay, next, events.length, exhausted])
+      if (!isAgain) await tx.query(pageSql, [replay, next, events.length, exhausted])
       return toSend(events)
     },
   }
@@ -121,7 +134,7 @@ async function readAgain(
   pages: HistoryPages,
   tx: Transaction,
   asked: Parameters<HistoryPages['read']>[1],
-): Promise<Omit<ReplayedEvent, 'group' | 'generation'>[]> {
+): Promise<HistoryPage['events']> {
   const events = []
   for (let { after } = asked, more = true; more;) {
     const page = await pages.read(tx, { ...asked, after })

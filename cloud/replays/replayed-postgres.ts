@@ -21,11 +21,14 @@ insert into tidegate.resolutions (letter, consumer_group, source, id, outcome, e
 select letter, consumer_group, source, id, 'resolved', edited, replay from done
 where source is not null and id is not null`
 
+// Markers that come when the start is over tell nobody anything, and nobody would fold them.
 const countSql = `
-insert into tidegate.replay_counts (replay, partition, resolved, repeats, failed)
-select replay, partition, count(*) filter (where outcome = 'resolved'), count(*) filter (where outcome = 'repeat'),
+insert into tidegate.replay_counts (replay, partition, generation, resolved, repeats, failed)
+select replay, partition, generation, count(*) filter (where outcome = 'resolved'), count(*) filter (where outcome = 'repeat'),
        count(*) filter (where outcome = 'failed')
-from unnest($1::bigint[], $2::smallint[], $3::text[]) as s (replay, partition, outcome) group by replay, partition`
+from unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[]) as s (replay, partition, outcome, generation)
+where not exists (select from tidegate.replays as r where r.replay = s.replay and r.source = 'start' and r.ended_at is not null)
+group by replay, partition, generation`
 
 export function replayedIn(statements: Statements): Replayed {
   return {
@@ -51,5 +54,6 @@ export async function countSettled(statements: Statements, settled: readonly Set
     settled.map(({ replay }) => replay),
     settled.map(({ partition }) => partition),
     settled.map(({ outcome }) => outcome),
+    settled.map(({ generation }) => generation ?? null),
   ])
 }

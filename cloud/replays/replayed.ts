@@ -34,6 +34,8 @@ export interface ReplayMark {
 export interface SettledEvent {
   replay: number
   partition: number
+  /** Of a marker: the round it was sent in. */
+  generation?: string | undefined
   outcome: 'resolved' | 'repeat' | 'failed'
 }
 

@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto'
 import type { Storage, Transaction } from '../database/storage.ts'
 import { conditionsOf } from './filter.ts'
 import type { HistoryPages } from './history-pages.ts'
-import { historyGiveBackSql, historyIn, historySentSql, historySource } from './history-source-postgres.ts'
+import {
+  historyGiveBackSql,
+  historyIn,
+  historySentSql,
+  historySource,
+  type Taken,
+} from './history-source-postgres.ts'
 import { isOfLetters, lettersGiveBackSql, lettersSentSql, takeLetters } from './letters-source-postgres.ts'
 import {
   type ClaimedReplay,
@@ -19,14 +25,18 @@ export interface ReplaysOptions {
   /** Those that run here. */
   groups: readonly string[]
   /** Of those that run here; by default all is taken. */
-  wants?: (group: string, type: string) => boolean
+  taken?: Taken
   pages: HistoryPages
   signal: AbortSignal
 }
 
 // Whoever was released first is next, so that one that only waits holds up none. The ladder of a group that does not run here is not known here,
 // nor what it takes of history; and a group that begins at the beginning of history does that itself.
+// A start whose consumer is gone is ended here: nobody else would.
 const claimSql = `
+with gone as (
+  update tidegate.replays set state = 'stopped', reason = coalesce(reason, 'stopped by hand'), ended_at = clock_timestamp(), claim = null
+  where source = 'start' and state = 'stopping' and ended_at is null and (kept_until is null or kept_until < clock_timestamp()))
 update tidegate.replays set claim = $1, claimed_until = clock_timestamp() + $2 * interval '1 ms'
 where replay = (select replay from tidegate.replays
                 where ended_at is null and (claimed_until is null or claimed_until < clock_timestamp()) and source <> 'start'
@@ -54,9 +64,11 @@ returning state, reason, total::float8, sent::float8, r.resolved::float8, r.fail
 const releaseSql = `
 update tidegate.replays set claim = null, claimed_until = clock_timestamp() + $3 * interval '1 ms' where replay = $1 and claim = $2`
 
+const takesAll: Taken = { wants: () => true, patterns: () => undefined }
+
 export function postgresReplays(options: ReplaysOptions): Replays {
-  const { storage, leaseMs, groups, pages, wants = () => true, signal } = options
-  const fromHistory = historySource(pages, wants)
+  const { storage, leaseMs, groups, pages, taken = takesAll, signal } = options
+  const fromHistory = historySource(pages, taken)
   const run = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => storage.transaction(work, signal)
   const update = async (sql: string, values: unknown[]): Promise<void> =>
     run(async (tx) => void (await tx.query(sql, values)))

@@ -87,4 +87,4 @@ test('a new group has all of history and then what comes, in the order of each d
   expect(await bench.rows(`select actor, verb from tidegate.deeds`)).toEqual([
     { actor: 'tidegate', verb: 'begin-group' },
   ])
-}, 90_000)
+}, 180_000)

@@ -36,8 +36,8 @@ Exit codes: 0 done, 1 not all is well, 2 not understood, 3 refused.`
 
 interface ReplayOptions extends Changing {
   to?: string
-  from?: string
-  until?: string
+  from?: Moment | 'beginning'
+  until?: Moment
   type?: string[]
   device?: string
   after?: string
@@ -62,7 +62,7 @@ export function registerReplayCommand(program: Command): void {
         'beginning; or the time of the event, at or after: RFC 3339, or 2h',
       ).argParser(beginningOf),
     )
-    .addOption(new Option('--until <time>', 'the time of the event, before that').argParser(momentOf))
+    .addOption(new Option('--until <time>', 'the time of the event, before that').argParser(spokenOf))
     .addOption(new Option('--type <types>', 'of these types: a,b').argParser(listOf(typeOf)))
     .addOption(new Option('--device <id>', 'of this device').argParser(deviceOf))
     .addOption(new Option('--after <cursor>', 'behind this place in history').argParser(cursorOf))
@@ -108,7 +108,7 @@ async function start(options: ReplayOptions): Promise<void> {
     const { body } = await client.post<{ replay: number; total: number }>(
       '/v1/replays',
       request,
-      keyFor(options),
+      keyFor(spokenTimes(options)),
     )
     const { replay, total } = body
     if (options.detach) return options.json ? sayJson(body) : say(`replay ${replay}: of ${total} positions`)
@@ -126,9 +126,15 @@ async function start(options: ReplayOptions): Promise<void> {
 
 /** @throws TidegateError `OPTIONS_INVALID` */
 function selectionOf(options: ReplayOptions): object {
-  const { to: group, type: types, device, after, until } = options
-  const from = options.from === 'beginning' ? undefined : options.from
+  const { to: group, type: types, device, after } = options
+  const from = isMoment(options.from) ? options.from.at : undefined
+  const until = options.until?.at
   if (group === undefined) throw invalid('which group is to have them?', '--to GROUP')
+  if (options.key !== undefined && [options.from, options.until].some((one) => isMoment(one) && one.isAgo))
+    throw invalid(
+      'how long ago is another time each time, and a key is for one request',
+      'say when: --from 2026-11-27T08:00:00Z',
+    )
   // What is left out by mistake must not be everything.
   const isSaid = options.from === 'beginning' || [types, device, after, from, until].some((one) => one)
   if (!isSaid)
@@ -187,8 +193,31 @@ function addDeed(replay: Command, name: 'stop' | 'resume', description: string):
     )
 }
 
-function beginningOf(text: string): string {
-  return text === 'beginning' ? text : momentOf(text)
+interface Moment {
+  at: string
+  /** It was said as how long ago. */
+  isAgo: boolean
+}
+
+/** As they were understood. */
+function spokenTimes({ from, until, ...options }: ReplayOptions): Parameters<typeof keyFor>[0] {
+  return {
+    ...options,
+    ...(from !== undefined && { from: isMoment(from) ? from.at : from }),
+    ...(until !== undefined && { until: until.at }),
+  }
+}
+
+function isMoment(one: Moment | 'beginning' | undefined): one is Moment {
+  return typeof one === 'object'
+}
+
+function beginningOf(text: string): Moment | 'beginning' {
+  return text === 'beginning' ? text : spokenOf(text)
+}
+
+function spokenOf(text: string): Moment {
+  return { at: momentOf(text), isAgo: !/^\d{4}-/.test(text) }
 }
 
 function typeOf(text: string): string {

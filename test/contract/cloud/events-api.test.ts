@@ -219,7 +219,14 @@ describe('a stream that nobody takes', () => {
   test('reads nothing ahead, and is let go after a minute (G7)', async () => {
     const clock = new FakeClock()
     let reads = 0
-    const event = { cursor: '1.1.1', position: 1, storedAt: new Date(0), disposition: 'accepted', text: '{}' }
+    const event = {
+      cursor: '1.1.1',
+      position: 1,
+      storedAt: new Date(0),
+      recordedAt: new Date(0),
+      disposition: 'accepted',
+      text: '{}',
+    }
     const about = { gateway: 'g', epoch: 'e', sequence: 1, source: 's', id: 'i', type: 't' }
     const streams = createStreams({
       read: async () => ({ events: [{ ...event, ...about }], next: `1.1.${++reads}`, more: true }),

@@ -41,7 +41,7 @@ describe('what a page of history costs', () => {
   })
 
   test.each([
-    ['over HTTP', pageSql, ['', null, 1000, null, null, null, 1000]],
+    ['over HTTP', pageSql, ['', null, 1000, null, null, null, 1000, null]],
     ['of a projection', readSql, ['', null, 1000, null]],
   ])('a page %s costs what it costs in SQL, and the horizon once', async (_, sql, values) => {
     const partitions = await database.query('select from tidegate.partitions')

@@ -83,6 +83,8 @@ function ended(number: number): Promise<ReplayState> {
   })
 }
 
+const daysAgo = (days: number): string => new Date(Date.now() - days * 86_400_000).toISOString()
+
 describe('a replay out of history', () => {
   test('has no effect where the events were processed, and goes to no other group; with a generation each has one more, once for each, in the order of history, and its handler is told (G4, G6)', async () => {
     await publish(['device-1', 'device-2'], 5)
@@ -181,12 +183,26 @@ describe('a replay out of history', () => {
     expect(await codeOf({ group: 'history' })).toBe('REPLAY_TO_HISTORY')
     expect(await codeOf({ group: 'three' })).toBe('GROUP_UNKNOWN')
     expect(await codeOf({ group: 'one', after: '1.2' })).toBe('CURSOR_INVALID')
-    // As a month later: its week is forgotten, and what it was is not known any more.
+    // As a month later: weeks of before are gone, and what was in them is not known any more.
     await bench.rows(`update tidegate.inbox_groups set since = now() - interval '40 days'`)
-    await bench.rows(`select from tidegate.prepare_inbox(3)`)
-    await bench.rows(
-      `update tidegate.inbox_weeks set forgotten_at = now() where from_time < now() and not until_time < now()`,
-    )
+    await bench.rows(`update tidegate.inbox_weeks set from_time = now() where from_time < now()`)
     expect(await codeOf({ group: 'one' })).toBe('REPLAY_BEYOND_INBOX')
+  })
+
+  test('stops at what was recorded before the inbox remembers: its group may have had it long before history stored it (G4)', async () => {
+    const recorded = async (recordedtime: string): Promise<void> => {
+      await bench.publish([ledger.next('device-1', { recordedtime })])
+      await stored()
+    }
+    await recorded(daysAgo(0))
+    await recorded(daysAgo(10))
+    await until(async () => expect(await seen()).toHaveLength(4))
+    await bench.rows(`update tidegate.inbox_groups set since = now() - interval '40 days'`)
+    await bench.rows(
+      `update tidegate.inbox_weeks set from_time = now() - interval '3 days' where from_time < now()`,
+    )
+    const beyond = await replay({ group: 'one' })
+    expect(beyond).toMatchObject({ state: 'stopped', sent: 0 })
+    expect(beyond.reason).toMatch(/^REPLAY_BEYOND_INBOX/)
   })
 })

@@ -100,6 +100,43 @@ describe('a page of a replay', () => {
   })
 })
 
+describe('a page of history', () => {
+  test('of a group that takes little of it passes over the rest in large steps, however slow its rate is (G7)', async () => {
+    await bench.start({ consumers: ['history'] })
+    const ledger = new Ledger()
+    const common = Array.from({ length: 1_000 }, (_, n) => ledger.next(`device-${n % 8}`))
+    await bench.publish(common)
+    await until(async () =>
+      expect(await bench.rows(`select from tidegate.events where source like '/devices/%'`)).toHaveLength(
+        1_000,
+      ),
+    )
+    await bench.publish([ledger.next('device-1', { type: 'com.acme.rare' })])
+    const read = (patterns: string[]) =>
+      postgresStorage(bench.database).transaction(
+        (tx) =>
+          postgresPages.read(tx, {
+            after: '',
+            selection: { group: 'one' },
+            wants: (type) => type === 'com.acme.rare',
+            patterns,
+            max: 1,
+          }),
+        new AbortController().signal,
+      )
+    await until(async () => expect((await read(['com.acme.rare'])).events).toHaveLength(1))
+    for (const patterns of [
+      ['#.rare'],
+      ['*.*.rare'],
+      ['com.#.rare'],
+      ['com.acme.rare.#'],
+      ['x.y', 'com.acme.rare'],
+    ])
+      expect((await read(patterns)).events, patterns.join()).toMatchObject([{ type: 'com.acme.rare' }])
+    expect((await read(['acme.rare'])).events).toEqual([])
+  })
+})
+
 describe('a replay', () => {
   test('of a group that runs nowhere holds up none, sends nothing, and ends when it is stopped (G5)', async () => {
     await bench.startEffects()

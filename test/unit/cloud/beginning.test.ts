@@ -1,10 +1,18 @@
 import { describe, expect, test } from 'vitest'
-import { type Beginning, type Beginnings, startBeginning } from '../../../cloud/groups/beginning.ts'
+import { type Beginning, startBeginning } from '../../../cloud/groups/beginning.ts'
+import type { Beginnings } from '../../../cloud/groups/beginnings.ts'
 import { systemClock } from '../../../src/clock.ts'
+import { headers as names } from '../../../src/contract/wire.ts'
 import { silentLog } from '../../../src/log.ts'
 
 /** What is taken away, to see that the check notices. */
-type Fault = 'markers-not-waited-for' | 'bound-behind-the-end' | 'queues-read-at-once'
+type Fault =
+  | 'markers-not-waited-for'
+  | 'bound-behind-the-end'
+  | 'queues-read-at-once'
+  | 'rungs-not-waited-for'
+  | 'returns-read-when-bound'
+  | 'rounds-confused'
 
 /** Whatever it waits for comes in the next turn. */
 let nowMs = 0
@@ -39,11 +47,17 @@ class World {
   readonly #fault: Fault | undefined
   readonly #total = 40
   #published = 0
-  readonly #historyQueue: (number | 'marker')[] = []
+  readonly #historyQueue: (number | string)[] = []
   readonly #stored: number[] = []
   readonly #groupQueue: number[] = []
+  /** What history has to try again, where it does. */
+  readonly #rung: { event: number; until: number }[] = []
+  #steps = 0
+  readonly #tried = new Set<number>()
+  #isNotedBound = false
+  #isRead = false
   #isBound = false
-  #isMarked = false
+  readonly #settledRounds = new Set<string>()
   #cursor = 0
   #through: number | undefined
   #isOver = false
@@ -55,8 +69,10 @@ class World {
   #life = 0
   #kills = 0
   readonly #killsMax: number
+  readonly #hasRung: boolean
 
-  constructor(seed: number, fault?: Fault, killsMax = 5) {
+  constructor(seed: number, fault?: Fault, { killsMax = 5, hasRung = false } = {}) {
+    this.#hasRung = hasRung
     this.#random = randomOf(seed)
     this.#fault = fault
     this.#killsMax = killsMax
@@ -76,6 +92,7 @@ class World {
   #live(): Promise<Beginning> {
     return new Promise((resolve) => {
       const life = ++this.#life
+      this.#isRead = false
       /** What a dead process has asked for is not answered. */
       const step = async <T>(work: () => T): Promise<T> => {
         await new Promise(setImmediate)
@@ -92,8 +109,23 @@ class World {
         group: 'newcomer',
         partitions: 1,
         beginnings: this.#beginnings(step),
-        outbound: { send: () => step(() => void this.#historyQueue.push('marker')) },
+        outbound: {
+          send: (_target, { headers }) =>
+            step(() => void this.#historyQueue.push(String(headers[names.generation]))),
+        },
         bind: () => step(() => this.#bind()),
+        returns: {
+          read: () => (this.#isRead = true),
+          leave: () => step(() => void (this.#isRead &&= this.#fault === 'returns-read-when-bound')),
+          isRead: () => step(() => this.#isRead && this.#fault !== 'returns-read-when-bound'),
+          waiting: () => step(() => 0),
+          close: () => Promise.resolve(),
+        },
+        ladder: {
+          isEmpty: () => step(() => this.#rung.length === 0 || this.#fault === 'rungs-not-waited-for'),
+          lengthMs: Infinity,
+        },
+        isHeld: () => false,
         onDelivery: (delivery) =>
           void step(() => this.#handle(Number(delivery.text.toString()))).then(() => delivery.ack()),
         leaseMs,
@@ -112,6 +144,7 @@ class World {
   #beginnings(step: <T>(work: () => T) => Promise<T>): Beginnings {
     return {
       standing: () => step(() => (this.#isOver ? 'over' : 'under-way')),
+      note: () => step(() => {}),
       begin: () => step(() => {}),
       claim: () =>
         step(() =>
@@ -119,13 +152,19 @@ class World {
             ? 'over'
             : {
                 replay: 1,
-                claim: 'c',
+                claim: `c${this.#life}`,
                 group: 'newcomer',
                 cursor: String(this.#cursor),
+                isBound: this.#isNotedBound,
                 isClosed: this.#through !== undefined,
               },
         ),
       keep: () => step(() => this.#state),
+      bound: () =>
+        step(() => {
+          this.#isNotedBound = true
+          return this.#state
+        }),
       read: (_claimed, after, max) => step(() => this.#read(Number(after), Math.min(max, 7))),
       passed: (_claimed, next) =>
         step(() => {
@@ -133,7 +172,14 @@ class World {
           return this.#state
         }),
       marker: () => step(() => ({ id: 'm', text: '{}' })),
-      markersSettled: () => step(() => Number(this.#isMarked || this.#fault === 'markers-not-waited-for')),
+      markersSettled: (_claimed, round) =>
+        step(() => {
+          const isSettled =
+            this.#settledRounds.has(round) ||
+            (this.#fault === 'rounds-confused' && this.#settledRounds.size > 0) ||
+            this.#fault === 'markers-not-waited-for'
+          return new Set(isSettled ? [0] : [])
+        }),
       close: () =>
         step(() => {
           this.#through = this.#stored.length
@@ -156,7 +202,7 @@ class World {
       type: 'a.b',
       partitionkey: 'd',
       text: String(event),
-      storedMs: 0,
+      earliestMs: 0,
     }))
     const more = end < (this.#through ?? this.#stored.length)
     return { events, next: String(end), more, exhausted: this.#through !== undefined && !more }
@@ -168,8 +214,12 @@ class World {
 
   #step(): void {
     const dice = this.#random()
+    const [first] = this.#rung
+    this.#steps++
+    if (first && first.until <= this.#steps) this.#historyQueue.push((this.#rung.shift(), first.event))
     if (dice < 0.4) this.#publish()
     else if (dice < 0.8) this.#store()
+    else if (this.#isRead && this.#groupQueue.length > 0) this.#handle(this.#groupQueue[0] as number)
     else if (this.#fault === 'queues-read-at-once' && this.#groupQueue.length > 0)
       this.#handle(this.#groupQueue[0] as number)
   }
@@ -183,8 +233,12 @@ class World {
 
   #store(): void {
     const next = this.#historyQueue.shift()
-    if (next === 'marker') this.#isMarked = true
-    else if (next !== undefined) this.#stored.push(next)
+    if (typeof next === 'string') this.#settledRounds.add(next)
+    else if (next === undefined) return
+    else if (this.#hasRung && !this.#tried.has(next) && this.#random() < 0.2)
+      this.#rung.push({ event: next, until: this.#steps + 18 })
+    else this.#stored.push(next)
+    if (typeof next === 'number') this.#tried.add(next)
   }
 
   /** The inbox is in the transaction of the effect. */
@@ -193,13 +247,62 @@ class World {
   }
 }
 
+const eventOf = (number: number) => ({
+  id: String(number),
+  gateway: 'g',
+  type: 'a.b',
+  partitionkey: 'd',
+  text: String(number),
+  earliestMs: 0,
+})
+
+const quietBeginnings: Beginnings = {
+  standing: async () => 'under-way',
+  note: async () => {},
+  begin: async () => {},
+  claim: async (group) => ({ replay: 1, claim: 'c', group, cursor: '0', isBound: false, isClosed: false }),
+  keep: async () => 'running',
+  read: async () => ({ events: [], next: '0', more: false, exhausted: true }),
+  bound: async () => 'running',
+  passed: async () => 'running',
+  marker: async () => ({ id: 'm', text: '{}' }),
+  markersSettled: async () => new Set([0]),
+  close: async () => {},
+  end: async () => {},
+  release: async () => {},
+}
+
+const quietParts = {
+  group: 'newcomer',
+  partitions: 1,
+  outbound: { send: async () => {} },
+  bind: async () => {},
+  returns: {
+    read: () => {},
+    leave: async () => {},
+    isRead: async () => false,
+    waiting: async () => 0,
+    close: async () => {},
+  },
+  ladder: { isEmpty: async () => true, lengthMs: 0 },
+  isHeld: () => false,
+  onDelivery: () => {},
+  leaseMs,
+  clock,
+  log: silentLog,
+}
+
 const seeds = 150
 const inOrder = Array.from({ length: 40 }, (_, event) => event)
 
-async function hadOf(seed: number, fault?: Fault): Promise<number[]> {
-  const world = new World(seed, fault)
+async function hadOf(seed: number, fault?: Fault, hasRung = false): Promise<number[]> {
+  const world = new World(seed, fault, { hasRung })
   await world.run()
   return world.had
+}
+
+async function sortedOf(seed: number, fault?: Fault): Promise<number[]> {
+  return (await hadOf(seed, fault, true)).toSorted((one, other) => one - other)
 }
 
 describe('a group that begins at the beginning of history', () => {
@@ -207,14 +310,72 @@ describe('a group that begins at the beginning of history', () => {
     for (let seed = 1; seed <= seeds; seed++) expect(await hadOf(seed), `seed ${seed}`).toEqual(inOrder)
   })
 
+  test(`has each event once, in ${seeds} runs, also those that history had to try again (G4, G5)`, async () => {
+    for (let seed = 1; seed <= seeds; seed++) expect(await sortedOf(seed), `seed ${seed}`).toEqual(inOrder)
+    for (const fault of ['rungs-not-waited-for', 'rounds-confused'] as const) {
+      let noticed = false
+      for (let seed = 1; seed <= 20 * seeds && !noticed; seed++)
+        noticed = String(await sortedOf(seed, fault)) !== String(inOrder)
+      expect(noticed, fault).toBe(true)
+    }
+  })
+
+  test('comes to its end however many events come meanwhile, and sends markers again that nobody has settled (G7)', async () => {
+    let reads = 0
+    let markers = 0
+    let isClosed = false
+    const beginning = startBeginning({
+      ...quietParts,
+      outbound: { send: async () => void markers++ },
+      onDelivery: (delivery) => void setImmediate(() => delivery.ack()),
+      beginnings: {
+        ...quietBeginnings,
+        read: async (_claimed, after) => ({
+          events: [eventOf(reads++)],
+          next: String(Number(after) + 1),
+          more: false,
+          exhausted: isClosed,
+        }),
+        markersSettled: async () => new Set(markers > 3 ? [0] : []),
+        close: async () => void (isClosed = true),
+      },
+    })
+    await beginning.over
+    expect(reads).toBeLessThan(5)
+    expect(markers).toBe(4)
+    await beginning.close()
+  })
+
+  test('takes no more of history while letters are full, or more of its own come back than it can do (G5, G7)', async () => {
+    let reads = 0
+    let held = 3
+    let waiting = 20_000
+    const beginning = startBeginning({
+      ...quietParts,
+      isHeld: () => held-- > 0,
+      returns: { ...quietParts.returns, waiting: async () => (waiting -= 4_000) },
+      beginnings: {
+        ...quietBeginnings,
+        async read() {
+          reads++
+          expect([held < 0, waiting]).toEqual([true, 4_000])
+          return { events: [], next: '0', more: false, exhausted: true }
+        },
+      },
+    })
+    await beginning.over
+    expect(reads).toBe(2)
+    await beginning.close()
+  })
+
   test('is done by whoever took it, as long as that one keeps it', async () => {
-    const world = new World(1, undefined, 0)
+    const world = new World(1, undefined, { killsMax: 0 })
     await world.run()
     expect([world.claims, world.ended, world.had]).toEqual([1, 'done', inOrder])
   })
 
   test('that a person stops goes on with what comes', async () => {
-    const world = new World(1, undefined, 0)
+    const world = new World(1, undefined, { killsMax: 0 })
     world.stop()
     await world.run()
     expect(world.ended).toBe('stopped')
@@ -222,13 +383,15 @@ describe('a group that begins at the beginning of history', () => {
     expect(world.had.at(-1)).toBe(39)
   })
 
-  test.each<Fault>(['markers-not-waited-for', 'bound-behind-the-end', 'queues-read-at-once'])(
-    'has gaps, or another order, without one of its mechanisms: %s',
-    async (fault) => {
-      let noticed = false
-      for (let seed = 1; seed <= seeds && !noticed; seed++)
-        noticed = String(await hadOf(seed, fault)) !== String(inOrder)
-      expect(noticed).toBe(true)
-    },
-  )
+  test.each<Fault>([
+    'markers-not-waited-for',
+    'bound-behind-the-end',
+    'queues-read-at-once',
+    'returns-read-when-bound',
+  ])('has gaps, or another order, without one of its mechanisms: %s', async (fault) => {
+    let noticed = false
+    for (let seed = 1; seed <= seeds && !noticed; seed++)
+      noticed = String(await hadOf(seed, fault)) !== String(inOrder)
+    expect(noticed).toBe(true)
+  })
 })

@@ -74,6 +74,19 @@ describe('the upgrade of queues', () => {
     await clock.during(former.close())
   })
 
+  test('touches nothing before a group that begins at the beginning of history may read its queues (G6)', async () => {
+    const over = new AbortController()
+    const after = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
+    const { clock, done, options } = parts()
+    const former = startUpgrade({ ...options, after })
+    await new Promise(setImmediate)
+    expect(done).toEqual([])
+    over.abort()
+    await clock.during(former.whenReady(0))
+    expect(done.slice(0, 3)).toEqual(['subscribe g.00', 'bind 0', 'unbind g.00'])
+    await clock.during(former.close())
+  })
+
   test('does nothing that another instance has done while this one came to the lock (G6)', async () => {
     const drained = vi.fn<UpgradeRegister['drained']>(async () => new Set(['g.00']))
     drained.mockResolvedValueOnce(new Set())

@@ -1,6 +1,6 @@
 import { type Acceptance, ledgerKey } from '../deeds/acceptances.ts'
 import type { RetiredRange } from '../deeds/retirements.ts'
-import type { Registry } from '../gateways/registry.ts'
+import { keyObjectOf, type Registry } from '../gateways/registry.ts'
 import type { CheckpointState, DemandedHead, Signed, Signers } from './checkpoints.ts'
 import type { AuditedEvent, AuditFault } from './event.ts'
 import type { AuditedNote, LedgerName } from './notes.ts'
@@ -201,4 +201,21 @@ function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string
     else group.push(item)
   }
   return groups
+}
+
+/** What an audit of any event would not show. */
+export function faultsBeforehand({
+  keys = [],
+  sharedWith = [],
+}: Pick<LedgerToAudit, 'keys' | 'sharedWith'>): AuditFault[] {
+  const shared = sharedWith.map(
+    (other) => `${other} has events of this epoch too: one of the two has taken it`,
+  )
+  const unreadable = keys
+    .filter((key) => keyObjectOf(key) === undefined)
+    .map(({ fingerprint }) => `what is registered as key ${fingerprint} is no public key`)
+  return [
+    ...shared.map((detail): AuditFault => ({ sequence: 1, kind: 'shared', detail })),
+    ...unreadable.map((detail): AuditFault => ({ sequence: 1, kind: 'unknown-key', detail })),
+  ]
 }

@@ -195,6 +195,24 @@ export function retiredAt(ranges: readonly RetiredRange[], sequence: number): bo
   return ranges.some(({ from, to }) => from <= sequence && sequence <= to)
 }
 
+/** Whether places are in an archive, of places that are asked for in order: without a search. */
+export class RetiredPlaces {
+  readonly #ranges: readonly RetiredRange[]
+  #passed = 0
+
+  /** In order. */
+  constructor(ranges: readonly RetiredRange[] = []) {
+    this.#ranges = ranges
+  }
+
+  has(sequence: number): boolean {
+    while ((this.#ranges[this.#passed]?.to ?? Infinity) < sequence) this.#passed++
+    for (let at = this.#passed; (this.#ranges[at]?.from ?? Infinity) <= sequence; at++)
+      if ((this.#ranges[at]?.to ?? 0) >= sequence) return true
+    return false
+  }
+}
+
 /** Parts a hole by what was retired of it. `ranges` are in order. */
 export function partedByRetired(ranges: readonly RetiredRange[], from: number, to: number): RetiredPart[] {
   const parts: RetiredPart[] = []

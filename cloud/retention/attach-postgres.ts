@@ -3,7 +3,7 @@ import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import { textColumns } from '../history/record.ts'
-import { readArchive, readManifest } from './archive-file.ts'
+import { readArchive, readManifest } from './archive-reading.ts'
 import type { ArchivedRow, Manifest, StoredColumns } from './format.ts'
 import { type OwnerSession, patiently, quoted } from './owner-postgres.ts'
 

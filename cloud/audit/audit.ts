@@ -101,6 +101,7 @@ class LedgerWalk {
     if (!isSettled) this.#unsettled = true
     await this.#passHole(sequence - 1, storedMs)
     addRange(event.isArchived ? this.#found.retired : this.#found.present, sequence, sequence)
+    if (event.isArchived) this.#found.retiredRead++
     if (this.#chain === undefined) this.#found.unverifiedLinks++
     this.#addFault(examineEvent(event, this.#ledger, this.#chain) ?? this.#faultOfEntry(event))
     for (const fault of await this.#checkpoints.next(event)) this.#addFault(fault)
@@ -186,6 +187,7 @@ class LedgerWalk {
   }
 
   #passRetired({ from, to, range }: RetiredPart): void {
+    if (range?.isAttached) this.#addFault(notAttached(from, to))
     const before = range?.from === from ? range.before : null
     if (before === null || this.#chain === undefined) this.#found.unverifiedLinks++
     else if (before !== this.#chain) this.#addFault(rewrittenBefore(from, before, this.#chain))
@@ -265,6 +267,12 @@ function bySequence(a: AuditFault, b: AuditFault): number {
 function rewrittenBefore(sequence: number, was: string, chain: string): AuditFault {
   const detail = `what stands before it had the chain value ${was} when it was retired, and has ${chain} now`
   return { sequence, kind: 'rewritten', detail }
+}
+
+function notAttached(from: number, to: number): AuditFault {
+  const places = from === to ? String(from) : `${from}–${to}`
+  const detail = `${places} are in an archive that is attached, and not in tidegate.archived`
+  return { sequence: from, kind: 'incomplete', detail }
 }
 
 /** null: it is no time at all, which is a fault of its own. */

@@ -67,6 +67,8 @@ export interface LedgerReport extends Signed {
   present: RangeList
   /** Archived and taken out, as the cloud's own ledger says: the chain goes on behind them, and through those that are attached. */
   retired: RangeList
+  /** Of these, how many were read in archives that are attached; of the others the ends of their ranges are known. */
+  retiredRead: number
   /** Not delivered and accounted for, by reason. */
   undelivered: Record<string, RangeList>
   /** Missing without an account, and somebody has accepted that. */
@@ -118,6 +120,7 @@ export type Found = Pick<
   LedgerReport,
   | 'present'
   | 'retired'
+  | 'retiredRead'
   | 'undelivered'
   | 'accepted'
   | 'acceptances'
@@ -132,6 +135,7 @@ export function emptyFound(): Found {
   return {
     present: emptyRanges(),
     retired: emptyRanges(),
+    retiredRead: 0,
     undelivered: {},
     accepted: emptyRanges(),
     acceptances: [],

@@ -17,6 +17,8 @@ export interface RetiredRange {
   before: string | null
   /** The chain value of `to`. */
   chain: string
+  /** Its archive is attached: each of its events can be read. */
+  isAttached?: boolean
 }
 
 /** What retention took away: what the owner of the tables has put down, as far as the cloud's own ledger says the same (G8). */
@@ -104,7 +106,7 @@ select retirement::text as retirement, gateway, epoch, ${rangeColumns}
 from tidegate.retired where event_epoch = $1 and event_sequence = $2`
 
 const rangesSql = `
-select ${rangeColumns}, event_epoch || '/' || event_sequence as cites
+select ${rangeColumns}, event_epoch || '/' || event_sequence as cites, retirement::text as retirement
 from tidegate.retired where gateway = $1 and epoch = $2 order by from_sequence, to_sequence`
 
 const ledgersSql = `select distinct gateway, epoch from tidegate.retired`
@@ -137,10 +139,16 @@ export async function readRetirements(query: Query): Promise<Retirements> {
   const attached = attachments.filter(({ retirement }) => deeds.has(retirement))
   async function rangesOf({ gateway, epoch }: LedgerName): Promise<RetiredRange[]> {
     if (proven.size === 0) return []
-    const rows = await query<RetiredRange & { cites: string }>(rangesSql, [gateway, epoch])
+    const rows = await query<RetiredRange & { cites: string; retirement: string }>(rangesSql, [
+      gateway,
+      epoch,
+    ])
     return rows
       .filter(({ cites }) => proven.has(cites))
-      .map(({ from, to, before, chain }) => ({ from, to, before, chain }))
+      .map(({ from, to, before, chain, retirement }) => {
+        const isAttached = attached.some((one) => one.retirement === retirement)
+        return { from, to, before, chain, isAttached }
+      })
   }
 
   /** Asked for each note on a loss. */

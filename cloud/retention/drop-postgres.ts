@@ -45,35 +45,38 @@ const columns = [
   'recorded_time', 'stored_time', 'disposition', 'reason', 'body', 'era', 'tx',
 ].join(', ') // prettier-ignore
 
-/** What stays: each kind of it is found by an index of its own, however large the partition is. Others wait for it. */
-const keptConditions = [
-  `e.gateway = '${cloudLedger}'`,
-  `e.gateway <> '${cloudLedger}' and e.type = '${ledgerType}'`,
-] as const
-
-const faultySql = (table: string): string => `
-select ${columns
+const keptColumns = columns
   .split(', ')
   .map((column) => `e.${column}`)
-  .join(', ')}
-from unnest($1::text[], $2::text[], $3::bigint[]) as f (gateway, epoch, sequence)
+  .join(', ')
+
+/**
+ * What stays of a partition: each kind of it is found by an index of its own, however large the partition is, for others wait. The last one is
+ * given the places of what is not as it was written.
+ */
+export function keptSelects(table: string): { kinds: string[]; faulty: string } {
+  const isOther = `e.gateway <> '${cloudLedger}'`
+  const kinds = [`e.gateway = '${cloudLedger}'`, `${isOther} and e.type = '${ledgerType}'`]
+  return {
+    kinds: kinds.map((condition) => `select ${keptColumns} from ${table} as e where ${condition}`),
+    faulty: `
+select ${keptColumns} from unnest($1::text[], $2::text[], $3::bigint[]) as f (gateway, epoch, sequence)
 cross join lateral (
   select * from ${table} as e where e.gateway = f.gateway and e.epoch = f.epoch and e.sequence = f.sequence offset 0) as e
-where e.gateway <> '${cloudLedger}' and e.type <> '${ledgerType}'`
+where ${isOther} and e.type <> '${ledgerType}'`,
+  }
+}
 
 /** Drops a partition, but for what the rest of history rests on, and what is not as it was written. Within its lock. */
 export async function drop(tx: Transaction, { partition, until, faulty }: Manifest): Promise<void> {
   const table = `tidegate.${quoted(partition)}`
   const kept = 'tidegate.kept_of_retired'
   await tx.query(`create table ${kept} (like tidegate.events)`)
-  for (const condition of keptConditions)
-    await tx.query(`insert into ${kept} (${columns}) select ${columns} from ${table} as e where ${condition}`)
+  const { kinds, faulty: faultySql } = keptSelects(table)
   const of = (key: keyof Faulty): unknown[] => faulty.map((one) => one[key])
-  await tx.query(`insert into ${kept} (${columns}) ${faultySql(table)}`, [
-    of('gateway'),
-    of('epoch'),
-    of('sequence'),
-  ])
+  const places = [of('gateway'), of('epoch'), of('sequence')]
+  for (const sql of kinds) await tx.query(`insert into ${kept} (${columns}) ${sql}`)
+  await tx.query(`insert into ${kept} (${columns}) ${faultySql}`, places)
   await tx.query(`drop table ${table}`)
   const skipping = [otherPartition]
   if (partition === beforePartition) {

@@ -154,7 +154,7 @@ export async function retirePartition(
 }
 
 /** Others wait: what would read much of a table, or take its time to be compiled, is not chosen, and what hangs ends. */
-const whileLocked = ['enable_seqscan = off', 'jit = off', `statement_timeout = '20s'`] as const
+export const whileLocked = ['enable_seqscan = off', 'jit = off', `statement_timeout = '20s'`] as const
 
 /** SQLSTATE. */
 const dependentObjects = '2BP01'

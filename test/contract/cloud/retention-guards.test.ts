@@ -11,7 +11,13 @@ import {
   listPartitions,
   type Retirable,
 } from '../../../cloud/retention/partitions-postgres.ts'
-import { type Archived, archivePartition, retirePartition } from '../../../cloud/retention/retire-postgres.ts'
+import { keptSelects } from '../../../cloud/retention/drop-postgres.ts'
+import {
+  type Archived,
+  archivePartition,
+  retirePartition,
+  whileLocked,
+} from '../../../cloud/retention/retire-postgres.ts'
 import { codeOf } from '../../../src/errors.ts'
 import { audit, command, tamper } from '../../support/cloud/audited-database.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
@@ -194,6 +200,35 @@ describe('a drop', () => {
     const { code, stderr } = await command('history', 'archive', '--partition', first, ...args)
     expect([code, stderr.includes('PARTITION_DEPENDED')]).toEqual([1, true])
     await bench.retire(second)
+  })
+
+  test('reads nothing of a partition but what it looks for, while others wait (G7)', async () => {
+    await tamper(bench.url, async (client) => {
+      await client.query(
+        `insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, disposition, body)
+         select 'large', '01JGFJJZ06TESTTESTTESTTEST', n, '/devices/d', 'large-' || n, 'x', '2026-01-06Z', '2026-01-06Z', 'accepted', '{}'
+         from generate_series(1, 20000) as n`,
+      )
+      await client.query(`analyze tidegate.${first}`)
+      for (const setting of whileLocked) await client.query(`set ${setting}`)
+      const { kinds, faulty } = keptSelects(`tidegate.${first}`)
+      const places = [['gateway-1'], [epochs[0]], [17]]
+      for (const [sql, values] of [...kinds.map((kind) => [kind, []] as const), [faulty, places] as const]) {
+        const explained = await client.query<{ 'QUERY PLAN': [{ Plan: { 'Shared Hit Blocks': number } }] }>(
+          `explain (analyze, buffers, format json) ${sql}`,
+          [...values],
+        )
+        expect(explained.rows[0]?.['QUERY PLAN'][0].Plan['Shared Hit Blocks']).toBeLessThan(50)
+      }
+    })
+  })
+
+  test('takes nothing to an archive that was added in a place that is retired, and forgets nothing of it (G8)', async () => {
+    await bench.retire(first)
+    await insert(numberedAnew(150, 8))
+    await expect(bench.retire(second)).rejects.toMatchObject({ code: 'ARCHIVE_REFUSED' })
+    await bench.retire(second, true)
+    expect(await auditOf('gateway-1')).toMatchObject({ faults: [{ kind: 'doubled', sequence: 150 }] })
   })
 
   test('keeps how far an acceptance reached before it locks anything, once', async () => {

@@ -189,6 +189,9 @@ describe('a partition in which something is not as it was written', () => {
 
   test('holds up no other, and goes if it is asked for; what is faulty stays, and the audit names it as before (G8)', async () => {
     await tamper(bench.url, `update tidegate.events set stored_time = '2026-02-01Z'`)
+    // By which the clock of the database is believed.
+    const another = new Ledger('gateway-5', '01JGFJJZ08TESTTESTTESTTEST')
+    await bench.store([another.next('device-5', recorded(16))])
     await tamper(
       bench.url,
       `update tidegate.events set subject = 'x' where gateway = 'gateway-1' and sequence = 17`,

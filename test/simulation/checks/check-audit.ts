@@ -88,7 +88,9 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
       journal.violate('G8', `${unverifiedLinks} links of the chain cannot be followed`)
   }
 
-  const violate = (what: string): void => journal.violate('G8', what)
+  function violate(what: string): void {
+    journal.violate('G8', what)
+  }
 
   async function checkRetired(epoch: string, whole: LedgerReport): Promise<void> {
     const all: AuditedEvent[] = []

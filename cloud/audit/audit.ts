@@ -1,13 +1,13 @@
 import { type Acceptance, partedBy } from '../deeds/acceptances.ts'
-import { partedByRetired, type RetiredPart } from '../deeds/retirements.ts'
+import { partedByRetired, type RetiredPart, RetiredPlaces } from '../deeds/retirements.ts'
 import { claimedChain, genesis } from '../../src/contract/codec.ts'
 import { type LedgerEntry, ledgerType } from '../../src/contract/event.ts'
-import { keyObjectOf } from '../gateways/registry.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
 import { type Account, openAccount, type Stretch } from './account.ts'
 import {
   copyFound,
   emptyFound,
+  faultsBeforehand,
   type Found,
   type LedgerReport,
   type LedgerToAudit,
@@ -49,13 +49,15 @@ class LedgerWalk {
   /** What comes from here on may be judged otherwise later, and so may all that is behind it. */
   #unsettled = false
   #doubts: number
-  /** A note that begins there is at fault: it was read ahead. */
-  #faultyNoteAt = 0
+  /** What is at fault there was told before the walk came to it: a note that begins there, or an event in a place that is retired. */
+  #faultsAheadAt = 0
+  readonly #retired: RetiredPlaces
 
   constructor(ledger: LedgerToAudit) {
     const { gateway, epoch, from, keys = [], kept = [], chainAt } = ledger
     const signers = { keys, kept, ...(chainAt && { chainAt }) }
     this.#ledger = ledger
+    this.#retired = new RetiredPlaces(ledger.retired)
     this.#settled = (knownMs) => knownMs <= (ledger.settledBeforeMs ?? Infinity)
     this.#found = from ? copyFound(from.found) : emptyFound()
     this.#checkpoints = new CheckpointAudit(ledger, signers, this.#settled, from?.checkpoints)
@@ -69,7 +71,7 @@ class LedgerWalk {
       believed(ledger, this.#settled, {
         doubted: (fault) => {
           this.#doubts++
-          this.#faultyNoteAt = Math.max(this.#faultyNoteAt, fault.sequence)
+          this.#faultsAheadAt = Math.max(this.#faultsAheadAt, fault.sequence)
           this.#addFault(fault)
         },
         unsigned: () => void (this.#unsettled = true),
@@ -80,6 +82,13 @@ class LedgerWalk {
 
   async take(event: AuditedEvent): Promise<void> {
     const { sequence, storedMs, source, id } = event
+    if (!event.isArchived && this.#retired.has(sequence)) {
+      const detail =
+        'this place is retired: what stood there is in an archive, and what is stored there now was added since'
+      this.#faultsAheadAt = Math.max(this.#faultsAheadAt, sequence)
+      this.#addFault({ sequence, source, id, kind: 'doubled', detail })
+      return
+    }
     if (sequence < this.#next) {
       const detail =
         'this place is stored twice, in two weeks: its outbox was copied, or somebody has added it'
@@ -92,6 +101,7 @@ class LedgerWalk {
     if (!isSettled) this.#unsettled = true
     await this.#passHole(sequence - 1, storedMs)
     addRange(event.isArchived ? this.#found.retired : this.#found.present, sequence, sequence)
+    if (event.isArchived) this.#found.retiredRead++
     if (this.#chain === undefined) this.#found.unverifiedLinks++
     this.#addFault(examineEvent(event, this.#ledger, this.#chain) ?? this.#faultOfEntry(event))
     for (const fault of await this.#checkpoints.next(event)) this.#addFault(fault)
@@ -144,7 +154,7 @@ class LedgerWalk {
     const checkpoints = this.#checkpoints.state(next - 1)
     if (checkpoints === undefined || this.#says.length > saidMax) return
     await this.#account.readUpTo(next - 1)
-    const isClear = this.#account.reaches() < next && this.#faultyNoteAt < next
+    const isClear = this.#account.reaches() < next && this.#faultsAheadAt < next
     // Reading the notes may have shown one that is not signed yet.
     if (!isClear || this.#unsettled) return
     this.#stateAt = next
@@ -177,6 +187,7 @@ class LedgerWalk {
   }
 
   #passRetired({ from, to, range }: RetiredPart): void {
+    if (range?.isAttached) this.#addFault(notAttached(from, to))
     const before = range?.from === from ? range.before : null
     if (before === null || this.#chain === undefined) this.#found.unverifiedLinks++
     else if (before !== this.#chain) this.#addFault(rewrittenBefore(from, before, this.#chain))
@@ -258,6 +269,12 @@ function rewrittenBefore(sequence: number, was: string, chain: string): AuditFau
   return { sequence, kind: 'rewritten', detail }
 }
 
+function notAttached(from: number, to: number): AuditFault {
+  const places = from === to ? String(from) : `${from}–${to}`
+  const detail = `${places} are in an archive that is attached, and not in tidegate.archived`
+  return { sequence: from, kind: 'incomplete', detail }
+}
+
 /** null: it is no time at all, which is a fault of its own. */
 function timeOf(ms: number): string | null {
   const date = new Date(ms)
@@ -266,23 +283,6 @@ function timeOf(ms: number): string | null {
 
 function tellAcceptance(told: Acceptance[], { from, to, by, at, reason }: Acceptance): void {
   if (told.length < acceptancesMax) told.push({ from, to, by, at, reason })
-}
-
-/** What an audit of any event would not show. */
-function faultsBeforehand({
-  keys = [],
-  sharedWith = [],
-}: Pick<LedgerToAudit, 'keys' | 'sharedWith'>): AuditFault[] {
-  const shared = sharedWith.map(
-    (other) => `${other} has events of this epoch too: one of the two has taken it`,
-  )
-  const unreadable = keys
-    .filter((key) => keyObjectOf(key) === undefined)
-    .map(({ fingerprint }) => `what is registered as key ${fingerprint} is no public key`)
-  return [
-    ...shared.map((detail): AuditFault => ({ sequence: 1, kind: 'shared', detail })),
-    ...unreadable.map((detail): AuditFault => ({ sequence: 1, kind: 'unknown-key', detail })),
-  ]
 }
 
 /** Who removes the end of a closed epoch, or all of it, must make its closure disappear: the event that closed it is left. */

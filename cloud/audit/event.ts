@@ -30,6 +30,7 @@ export interface AuditFault {
     | 'unsigned'
     | 'cut'
     | 'doubled'
+    | 'incomplete'
   detail: string
 }
 

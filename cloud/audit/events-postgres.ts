@@ -110,9 +110,13 @@ export async function readChain(
   { retired, attached }: RetiredInDatabase = { retired: [], attached: [] },
 ): Promise<string | null | undefined> {
   const place = [gateway, epoch, sequence]
-  let [event] = await query<{ body: string }>(chainSql, place)
-  if (event === undefined && attached.length > 0 && retiredAt(retired, sequence))
-    [event] = await query<{ body: string }>(archivedChainSql, [...place, attached])
-  if (event !== undefined) return claimedChain(event.body) ?? null
-  return retired.find(({ to }) => to === sequence)?.chain
+  const ofArchives = retiredAt(retired, sequence)
+  // What is stored in a retired place was added since.
+  const end = retired.find(({ to }) => to === sequence)
+  if (end !== undefined) return end.chain
+  if (ofArchives && attached.length === 0) return undefined
+  const [event] = ofArchives
+    ? await query<{ body: string }>(archivedChainSql, [...place, attached])
+    : await query<{ body: string }>(chainSql, place)
+  return event && (claimedChain(event.body) ?? null)
 }

@@ -1,6 +1,6 @@
 import { type Acceptance, ledgerKey } from '../deeds/acceptances.ts'
 import type { RetiredRange } from '../deeds/retirements.ts'
-import type { Registry } from '../gateways/registry.ts'
+import { keyObjectOf, type Registry } from '../gateways/registry.ts'
 import type { CheckpointState, DemandedHead, Signed, Signers } from './checkpoints.ts'
 import type { AuditedEvent, AuditFault } from './event.ts'
 import type { AuditedNote, LedgerName } from './notes.ts'
@@ -67,6 +67,8 @@ export interface LedgerReport extends Signed {
   present: RangeList
   /** Archived and taken out, as the cloud's own ledger says: the chain goes on behind them, and through those that are attached. */
   retired: RangeList
+  /** Of these, how many were read in archives that are attached; of the others the ends of their ranges are known. */
+  retiredRead: number
   /** Not delivered and accounted for, by reason. */
   undelivered: Record<string, RangeList>
   /** Missing without an account, and somebody has accepted that. */
@@ -118,6 +120,7 @@ export type Found = Pick<
   LedgerReport,
   | 'present'
   | 'retired'
+  | 'retiredRead'
   | 'undelivered'
   | 'accepted'
   | 'acceptances'
@@ -132,6 +135,7 @@ export function emptyFound(): Found {
   return {
     present: emptyRanges(),
     retired: emptyRanges(),
+    retiredRead: 0,
     undelivered: {},
     accepted: emptyRanges(),
     acceptances: [],
@@ -201,4 +205,21 @@ function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string
     else group.push(item)
   }
   return groups
+}
+
+/** What an audit of any event would not show. */
+export function faultsBeforehand({
+  keys = [],
+  sharedWith = [],
+}: Pick<LedgerToAudit, 'keys' | 'sharedWith'>): AuditFault[] {
+  const shared = sharedWith.map(
+    (other) => `${other} has events of this epoch too: one of the two has taken it`,
+  )
+  const unreadable = keys
+    .filter((key) => keyObjectOf(key) === undefined)
+    .map(({ fingerprint }) => `what is registered as key ${fingerprint} is no public key`)
+  return [
+    ...shared.map((detail): AuditFault => ({ sequence: 1, kind: 'shared', detail })),
+    ...unreadable.map((detail): AuditFault => ({ sequence: 1, kind: 'unknown-key', detail })),
+  ]
 }

@@ -48,8 +48,8 @@ interface NoteRow {
   notedMs: number
 }
 
-/** Knows whether the original of a repeat may be in an archive. */
-export type Originals = Pick<Retirements, 'mayHaveOriginalOf'>
+/** Knows which repeats have their original in an archive. */
+export type Originals = Pick<Retirements, 'withOriginals'>
 
 /** The notes on an epoch that begin at a place or behind it, in order, each with what it rests on. */
 export async function* readNotes(
@@ -124,7 +124,7 @@ async function readCited(
   return new Map(rows.map((row) => [placeText(row), { body: row.body }]))
 }
 
-/** An original that was retired is in an archive: where one may be, the repeat is believed. */
+/** An original that was retired is in an archive: the repeats of it that were noted before are known one by one. */
 async function readDuplicates(
   query: Query,
   bodies: readonly string[],
@@ -133,20 +133,24 @@ async function readDuplicates(
   if (bodies.length === 0) return new Map()
   const identities = bodies.map((body) => {
     const text = parseText(body)
-    const recordedMs = Date.parse(String(text?.['recordedtime']))
-    return { source: String(text?.['source']), id: String(text?.['id']), recordedMs }
+    return { source: String(text?.['source']), id: String(text?.['id']) }
   })
   const originals = await query<{ source: string; id: string; body: string }>(originalsSql, [
     identities.map(({ source }) => source),
     identities.map(({ id }) => id),
   ])
   const stored = new Map(originals.map(({ source, id, body }) => [`${source}\n${id}`, body]))
+  const isStored = (index: number): boolean => {
+    const { source, id } = identities[index] ?? {}
+    return stored.has(`${source}\n${id}`)
+  }
+  const archived = await retirements.withOriginals(bodies.filter((_, index) => !isStored(index)))
   return new Map(
-    identities.map(({ source, id, recordedMs }, index) => {
+    identities.map(({ source, id }, index) => {
       const body = bodies[index] as string
       const original = stored.get(`${source}\n${id}`)
       const isRival = original !== undefined && !saysTheSame(original, body)
-      const originalStored = original !== undefined || retirements.mayHaveOriginalOf(recordedMs)
+      const originalStored = original !== undefined || archived.has(body)
       return [body, { body, originalStored, isRival }]
     }),
   )

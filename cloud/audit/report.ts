@@ -10,7 +10,7 @@ export function formatLedger(report: LedgerReport): string {
   const lines = [
     `${mark(report)} ${gateway}  epoch ${epoch}  ${count(present.count)} of ${count(lastSequence)} present`,
     row('present', present.count, formatRanges(present)),
-    row('retired', retired.count, formatRanges(retired)),
+    row('retired', retired.count, `${formatRanges(retired)}${readText(report.retiredRead)}`),
     ...Object.entries(undelivered).map(([reason, list]) => row(reason, list.count, formatRanges(list))),
     row('on the way', pending.count, formatRanges(pending)),
     row('accepted', accepted.count, formatRanges(accepted)),
@@ -30,6 +30,11 @@ export function formatLedger(report: LedgerReport): string {
     faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
   ]
   return lines.filter((line) => line !== '').join('\n')
+}
+
+/** What was not read is known by the ends of its ranges. */
+function readText(retiredRead: number): string {
+  return retiredRead === 0 ? '' : `; ${count(retiredRead)} of them read in attached archives`
 }
 
 /** How a head is written, to be kept elsewhere and demanded later (`--expect`); null: the chain value there is not known. */
@@ -95,6 +100,8 @@ export interface AuditSummary {
   undelivered: number
   /** Archived and taken out of history. */
   retired: number
+  /** Of the retired, read in archives that are attached. */
+  retiredRead: number
   /** Of the undelivered, readings whose identity another reading has. */
   rivals: number
   /** Missing, and somebody has accepted that. */
@@ -116,6 +123,7 @@ export function addToSummary(summary: AuditSummary, report: LedgerReport): void 
   summary.events += report.present.count
   summary.undelivered += Object.values(report.undelivered).reduce((sum, list) => sum + list.count, 0)
   summary.retired += report.retired.count
+  summary.retiredRead += report.retiredRead
   summary.rivals += report.undelivered[rival]?.count ?? 0
   summary.accepted += report.accepted.count
   summary.pending += report.pending.count
@@ -134,6 +142,7 @@ export function emptySummary(): AuditSummary {
     events: 0,
     undelivered: 0,
     retired: 0,
+    retiredRead: 0,
     rivals: 0,
     accepted: 0,
     pending: 0,
@@ -149,7 +158,9 @@ export function formatSummary(summary: AuditSummary): string {
   const { ledgers, events, undelivered, rivals, accepted, pending, missing, faults, unread } = summary
   const figures = [
     `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
-    summary.retired > 0 ? `${count(summary.retired)} retired to archives` : '',
+    summary.retired > 0
+      ? `${count(summary.retired)} retired to archives (${count(summary.retiredRead)} of them read)`
+      : '',
     rivals > 0 ? `${counted(rivals, 'reading')} with the identity of another (${rival})` : '',
     accepted > 0
       ? `${count(accepted)} accepted as lost (unsigned: the cloud’s own ledger says so, and no gateway)`
@@ -197,6 +208,8 @@ const advice: Readonly<Record<Named, string>> = {
   cut: 'restore what is missing from a backup; if the database was restored to an earlier moment, see docs/OPERATIONS.md',
   doubled:
     'compare the two with the gateway’s outbox or a backup: if an outbox was copied, one gateway goes on under a new epoch (docs/OUTBOX.md); else one of the two was added',
+  incomplete:
+    'the copy of an archive was altered, not history: tidegate history detach it, and attach its file again',
   unrecorded:
     'publish the entry again if its reason is LEDGER_UNREADABLE (docs/OPERATIONS.md, What history has set aside); else restore the epoch and its closure from a backup',
 }

@@ -25,6 +25,7 @@ const workingTables: Readonly<Record<string, string>> = {
   eras: 'select',
   retirements: 'select',
   retired: 'select',
+  retired_repeats: 'select',
   attachments: 'select',
   accepted_through: 'select',
   archived: 'select',
@@ -54,7 +55,14 @@ const workingTables: Readonly<Record<string, string>> = {
 }
 
 /** What is no more in the record, and where it is. Written by who owns the tables, and by nobody else (G8). */
-const retiredTables = ['retirements', 'retired', 'accepted_through', 'attachments', 'archived'] as const
+const retiredTables = [
+  'retirements',
+  'retired',
+  'retired_repeats',
+  'accepted_through',
+  'attachments',
+  'archived',
+] as const
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
 const registryTables = ['gateways', 'gateway_keys', 'gateway_names', 'gateway_devices'] as const

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { cloudLedger, retiredType } from '../../src/contract/event.ts'
 
@@ -16,6 +17,8 @@ export interface RetiredRange {
   before: string | null
   /** The chain value of `to`. */
   chain: string
+  /** Its archive is attached: each of its events can be read. */
+  isAttached?: boolean
 }
 
 /** What retention took away: what the owner of the tables has put down, as far as the cloud's own ledger says the same (G8). */
@@ -29,8 +32,8 @@ export interface Retirements {
   readonly standing: readonly string[]
   /** The archives that are attached, and were retired here. */
   readonly attached: readonly string[]
-  /** Whether the original of a repeat that was recorded at this moment (ms) may be in an archive. */
-  mayHaveOriginalOf(recordedMs: number): boolean
+  /** Of the texts of repeats those whose original is in an archive: each was noted before that went there. */
+  withOriginals(texts: readonly string[]): Promise<ReadonlySet<string>>
 }
 
 const time = z.iso.datetime({ offset: true })
@@ -42,8 +45,8 @@ const said = {
   until: time,
   sha256: z.string(),
   events: z.int(),
-  /** When the repeats were recorded whose original is in it; null: there are none. */
-  repeats: z.object({ from: z.string(), until: z.string() }).nullable(),
+  /** How many repeats have their original in it, and the SHA-256 of their SHA-256, in order. */
+  repeats: z.object({ count: z.int(), sha256: z.string() }),
 }
 
 /** Of the text: what stands in the columns beside it proves nothing. */
@@ -84,17 +87,26 @@ const iso = (column: string): string =>
 
 const retirementSql = `
 select retirement::text as deed, partition, ${iso('from_time')} as "from", ${iso('until_time')} as until, sha256, events::float8 as events,
-       case when repeats_from is not null then json_build_object('from', repeats_from, 'until', repeats_until) end as repeats
+       json_build_object('count', repeats, 'sha256', repeats_sha256) as repeats
 from tidegate.retirements where retirement::text = $1`
 
 const rangeColumns = `from_sequence::float8 as "from", to_sequence::float8 as "to", chain_before as before, chain`
+
+const repeatsSql = `
+select count(*)::float8 as count,
+       encode(sha256(coalesce(string_agg(text_sha256, ''::bytea order by text_sha256), ''::bytea)), 'hex') as sha256
+from tidegate.retired_repeats where retirement::text = $1`
+
+const withOriginalsSql = `
+select distinct encode(text_sha256, 'hex') as sha256 from tidegate.retired_repeats
+where text_sha256 = any(array(select decode(hex, 'hex') from unnest($1::text[]) as hex)) and retirement::text = any($2::text[])`
 
 const citingSql = `
 select retirement::text as retirement, gateway, epoch, ${rangeColumns}
 from tidegate.retired where event_epoch = $1 and event_sequence = $2`
 
 const rangesSql = `
-select ${rangeColumns}, event_epoch || '/' || event_sequence as cites
+select ${rangeColumns}, event_epoch || '/' || event_sequence as cites, retirement::text as retirement
 from tidegate.retired where gateway = $1 and epoch = $2 order by from_sequence, to_sequence`
 
 const ledgersSql = `select distinct gateway, epoch from tidegate.retired`
@@ -123,18 +135,20 @@ export async function readRetirements(query: Query): Promise<Retirements> {
     if (!last || rows.length < pageRows) break
     after = [last.epoch, last.sequence]
   }
-  const repeats = [...deeds.values()]
-    .map((one) => one.repeats)
-    .filter((one) => one !== null)
-    .map(({ from, until }) => ({ fromMs: Date.parse(from), untilMs: Date.parse(until) }))
   const attachments = await query<{ archive: string; retirement: string; at: string }>(attachedSql)
   const attached = attachments.filter(({ retirement }) => deeds.has(retirement))
   async function rangesOf({ gateway, epoch }: LedgerName): Promise<RetiredRange[]> {
     if (proven.size === 0) return []
-    const rows = await query<RetiredRange & { cites: string }>(rangesSql, [gateway, epoch])
+    const rows = await query<RetiredRange & { cites: string; retirement: string }>(rangesSql, [
+      gateway,
+      epoch,
+    ])
     return rows
       .filter(({ cites }) => proven.has(cites))
-      .map(({ from, to, before, chain }) => ({ from, to, before, chain }))
+      .map(({ from, to, before, chain, retirement }) => {
+        const isAttached = attached.some((one) => one.retirement === retirement)
+        return { from, to, before, chain, isAttached }
+      })
   }
 
   /** Asked for each note on a loss. */
@@ -150,8 +164,12 @@ export async function readRetirements(query: Query): Promise<Retirements> {
       return through
     },
     ledgers: async () => (proven.size === 0 ? [] : query<LedgerName>(ledgersSql)),
-    mayHaveOriginalOf: (recordedMs) =>
-      repeats.some(({ fromMs, untilMs }) => recordedMs >= fromMs && recordedMs <= untilMs),
+    async withOriginals(texts) {
+      if (deeds.size === 0 || texts.length === 0) return new Set()
+      const byHash = new Map(texts.map((text) => [createHash('sha256').update(text).digest('hex'), text]))
+      const rows = await query<{ sha256: string }>(withOriginalsSql, [[...byHash.keys()], [...deeds.keys()]])
+      return new Set(rows.map(({ sha256 }) => byHash.get(sha256) as string))
+    },
   }
 }
 
@@ -160,13 +178,15 @@ async function isPutDown(query: Query, { epoch, sequence, data }: RetiredText): 
   const { deed, ranges } = data
   const [retirement] = await query<Said>(retirementSql, [deed])
   if (retirement === undefined || saidKey(retirement) !== saidKey(data)) return false
+  const [repeats] = await query<Said['repeats']>(repeatsSql, [deed])
+  if (repeats?.count !== data.repeats.count || repeats.sha256 !== data.repeats.sha256) return false
   const keys = new Set(ranges.map((range) => rangeKey({ ...range, retirement: deed })))
   const rows = await query<RangeRow>(citingSql, [epoch, sequence])
   return rows.every((row) => keys.has(rangeKey(row)))
 }
 
 function saidKey({ deed, partition, from, until, sha256, events, repeats }: Said): string {
-  const between = repeats && [repeats.from, repeats.until]
+  const counted = [repeats.count, repeats.sha256]
   return JSON.stringify([
     deed,
     partition,
@@ -174,7 +194,7 @@ function saidKey({ deed, partition, from, until, sha256, events, repeats }: Said
     Date.parse(until),
     sha256,
     events,
-    between,
+    counted,
   ])
 }
 
@@ -193,6 +213,24 @@ export interface RetiredPart {
 /** Whether a place is in an archive. */
 export function retiredAt(ranges: readonly RetiredRange[], sequence: number): boolean {
   return ranges.some(({ from, to }) => from <= sequence && sequence <= to)
+}
+
+/** Whether places are in an archive, of places that are asked for in order: without a search. */
+export class RetiredPlaces {
+  readonly #ranges: readonly RetiredRange[]
+  #passed = 0
+
+  /** In order. */
+  constructor(ranges: readonly RetiredRange[] = []) {
+    this.#ranges = ranges
+  }
+
+  has(sequence: number): boolean {
+    while ((this.#ranges[this.#passed]?.to ?? Infinity) < sequence) this.#passed++
+    for (let at = this.#passed; (this.#ranges[at]?.from ?? Infinity) <= sequence; at++)
+      if ((this.#ranges[at]?.to ?? 0) >= sequence) return true
+    return false
+  }
 }
 
 /** Parts a hole by what was retired of it. `ranges` are in order. */

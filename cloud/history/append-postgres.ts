@@ -1,7 +1,7 @@
 import type { Appended, HistoryRecord, LedgerPlace } from './history.ts'
 import { saysTheSame } from './record.ts'
 import { bigintArray, doubleArray, textArray } from '../database/arrays-postgres.ts'
-import { findRetired } from './retired-postgres.ts'
+import { findRetired, isBehindRetired, isNotRetired } from './retired-postgres.ts'
 import { isTaken } from '../database/faults-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 
@@ -40,20 +40,18 @@ from (
 where ${isNew}
 order by gateway collate "C", epoch collate "C", sequence`
 
-/**
- * An outbox that was put back to a former state numbers anew what it had numbered: the first of each ledger shows it, and then all are
- * asked for one by one.
- */
+// An outbox that was put back numbers anew: the first of each ledger shows it, and then all are asked for one by one.
 const firstPlacesAreFree = `not exists (
   select from unnest($17::text[], $18::text[], $19::bigint[]) as s (gateway, epoch, sequence)
-  where exists (select from tidegate.events as e where ${samePlace} and ${around} offset 0))`
+  where exists (select from tidegate.events as e where ${samePlace} and ${around} offset 0)
+     or ${isBehindRetired})`
 
 const appendNewSql = `
 with new as (${appendSql(`${firstPlacesAreFree} and ${isNowhereElse(sameIdentity)}`)} returning 1)
 select count(*)::int from new`
 
 // A conflict on either key is a row not returned.
-const appendFreshSql = `${appendSql(`${isNowhereElse(sameIdentity)} and ${isNowhereElse(samePlace)}`)}
+const appendFreshSql = `${appendSql(`${isNowhereElse(sameIdentity)} and ${isNowhereElse(samePlace)} and ${isNotRetired}`)}
 on conflict do nothing
 returning gateway, epoch, sequence, source, id`
 

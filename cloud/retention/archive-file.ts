@@ -1,28 +1,23 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { constants, type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { constants, type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createGunzip, createGzip } from 'node:zlib'
+import { createGzip } from 'node:zlib'
 import { messageOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import {
   type ArchivedRow,
   archiveFormat,
-  Chains,
   type Examined,
   type Faulty,
   lineOf,
   type Manifest,
-  manifestSchema,
-  placeKey,
   Ranges,
-  rowOf,
 } from './format.ts'
 
-const suffix = '.jsonl.gz'
-const manifestSuffix = '.manifest.json'
+export const suffix = '.jsonl.gz'
+export const manifestSuffix = '.manifest.json'
 
 export interface ToWrite extends Pick<Manifest, 'partition' | 'from' | 'until'> {
   /** In the order of their places. */
@@ -32,13 +27,20 @@ export interface ToWrite extends Pick<Manifest, 'partition' | 'from' | 'until'> 
   log: Logger
 }
 
+export interface Written {
+  path: string
+  manifest: Manifest
+  /** It was not there before, with its manifest. */
+  isNew: boolean
+}
+
 /**
  * Writes rows and their manifest so that either is there whole or not at all, also after a crash of the machine: under another name at
  * first, synced, renamed. The same rows make the same file, whose name is of its SHA-256: one that is there already is replaced by itself.
  * Memory is that of one row, and of the ranges.
  * @throws TidegateError `ARCHIVE_FILE`, and what reading the rows throws
  */
-export async function writeArchive(given: ToWrite): Promise<{ path: string; manifest: Manifest }> {
+export async function writeArchive(given: ToWrite): Promise<Written> {
   const { partition, from, until, rows, folder, log } = given
   await refuseShared(folder)
   // One after the other writes a partition's: what a crash has left under this name is begun anew.
@@ -71,6 +73,7 @@ export async function writeArchive(given: ToWrite): Promise<{ path: string; mani
     faulty,
   }
   const path = join(folder, file)
+  const isNew = (await stampOf(path).catch(() => undefined)) === undefined
   await moved(draft, path)
   log.debug({ step: 'archive renamed' })
   const manifestDraft = `${manifestOf(path)}.part`
@@ -81,7 +84,7 @@ export async function writeArchive(given: ToWrite): Promise<{ path: string; mani
   await moved(manifestDraft, manifestOf(path))
   await syncFolder(folder)
   log.debug({ step: 'manifest renamed' })
-  return { path, manifest }
+  return { path, manifest, isNew }
 }
 
 function placeOf({ gateway, epoch, sequence }: ArchivedRow): Omit<Faulty, 'detail'> {
@@ -171,50 +174,23 @@ export function manifestOf(path: string): string {
   return path.endsWith(suffix) ? `${path.slice(0, -suffix.length)}${manifestSuffix}` : path
 }
 
-/** Of an archive, or of its manifest. @throws TidegateError `ARCHIVE_FILE` */
-export async function readManifest(path: string): Promise<{ path: string; manifest: Manifest }> {
-  const manifestPath = manifestOf(path)
-  try {
-    const manifest = manifestSchema.parse(JSON.parse(await readFile(manifestPath, 'utf8')))
-    const archive = join(dirname(manifestPath), manifest.file)
-    await stat(archive)
-    return { path: archive, manifest }
-  } catch (error) {
-    throw unusable(
-      manifestPath,
-      error,
-      `name an archive (…${suffix}) that has its manifest (…${manifestSuffix}) beside it`,
+/** Of an archive and its manifest, all that changes when anybody writes, moves or exchanges either. @throws TidegateError `ARCHIVE_FILE` */
+export async function stampOf(path: string): Promise<string> {
+  const both = [path, manifestOf(path)].map(async (file) => {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true }).catch(
+      (error: unknown) => {
+        throw unusable(file, error, 'see who moves or removes archives; nothing was dropped')
+      },
     )
-  }
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
+  })
+  return (await Promise.all(both)).join('\n')
 }
 
-/**
- * Reads an archive from its beginning to its end, and demands that it is what its manifest says: its SHA-256, how many events, which
- * ranges, and that each text follows the one before (G8). What was read is to be used when it has ended without a fault.
- * @throws TidegateError `ARCHIVE_ALTERED`, `ARCHIVE_FILE`
- */
-export async function* readArchive(path: string, manifest: Manifest): AsyncGenerator<Examined> {
-  const hash = createHash('sha256')
-  const ranges = new Ranges()
-  const before = new Map(manifest.ranges.map((one) => [placeKey({ ...one, sequence: one.from }), one.before]))
-  const chains = new Chains(async (place) => before.get(placeKey(place)) ?? undefined)
-  const faulty = new Set(manifest.faulty.map(placeKey))
-  let events = 0
-  for await (const line of linesIn(path, (chunk) => hash.update(chunk))) {
-    const row = readLine(line, path, events + 1)
-    const examined = await chains.examine(row)
-    const { fault } = examined
-    if (fault !== undefined && !faulty.has(placeKey(row)))
-      throw altered(path, `the event ${row.gateway}/${row.epoch}/${row.sequence}: ${fault.detail}`)
-    ranges.add(examined)
-    events++
-    yield examined
-  }
-  const sha256 = hash.digest('hex')
-  if (sha256 !== manifest.sha256) throw altered(path, `its SHA-256 is ${sha256}, and was ${manifest.sha256}`)
-  const isWhole =
-    events === manifest.events && JSON.stringify(ranges.list) === JSON.stringify(manifest.ranges)
-  if (!isWhole) throw altered(path, 'its manifest says something else than is in it')
+/** @throws TidegateError `ARCHIVE_FILE`, `ARCHIVE_ALTERED`: they are not there any more as they were */
+export async function refuseOther(path: string, stamp: string): Promise<void> {
+  if ((await stampOf(path)) !== stamp)
+    throw altered(path, 'somebody has written or exchanged it, or its manifest, since it was verified')
 }
 
 /** Both, which may be gone already. */
@@ -223,51 +199,7 @@ export async function removeArchive(path: string): Promise<void> {
   await rm(path, { force: true })
 }
 
-const lineFeed = 10
-
-/** Lines end with a line feed and nothing else: whatever else Unicode has for that may be in a text. */
-async function* linesIn(path: string, onBytes: (chunk: Buffer) => void): AsyncGenerator<string> {
-  const file = createReadStream(path)
-  async function* tapped(): AsyncGenerator<Buffer> {
-    for await (const chunk of file as AsyncIterable<Buffer>) {
-      onBytes(chunk)
-      yield chunk
-    }
-  }
-  const unpacked = createGunzip()
-  const packed = Readable.from(tapped())
-  const pumped = pipeline(packed, unpacked)
-  pumped.catch(() => {})
-  let begun: Buffer[] = []
-  try {
-    for await (const chunk of unpacked as AsyncIterable<Buffer>) {
-      let at = 0
-      for (let end = chunk.indexOf(lineFeed); end >= 0; end = chunk.indexOf(lineFeed, at)) {
-        yield Buffer.concat([...begun, chunk.subarray(at, end)]).toString('utf8')
-        begun = []
-        at = end + 1
-      }
-      if (at < chunk.length) begun.push(chunk.subarray(at))
-    }
-    await pumped
-  } catch (error) {
-    if (error instanceof TidegateError) throw error
-    throw altered(path, messageOf(error))
-  } finally {
-    file.destroy()
-  }
-  if (begun.length > 0) throw altered(path, 'its last line has no end')
-}
-
-function readLine(line: string, path: string, number: number): ArchivedRow {
-  try {
-    return rowOf(line)
-  } catch {
-    throw altered(path, `line ${number} is none of an archive`)
-  }
-}
-
-function altered(path: string, what: string): TidegateError {
+export function altered(path: string, what: string): TidegateError {
   return new TidegateError('ARCHIVE_ALTERED', {
     message: `${basename(path)} is not as it was written: ${what}`,
     retryable: false,
@@ -275,7 +207,7 @@ function altered(path: string, what: string): TidegateError {
   })
 }
 
-function unusable(path: string, cause: unknown, hint: string): TidegateError {
+export function unusable(path: string, cause: unknown, hint: string): TidegateError {
   return new TidegateError('ARCHIVE_FILE', {
     message: `${path} cannot be written or read: ${messageOf(cause).split('\n')[0] ?? ''}`,
     retryable: false,

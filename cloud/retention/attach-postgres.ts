@@ -3,7 +3,7 @@ import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import { textColumns } from '../history/record.ts'
-import { readArchive, readManifest } from './archive-file.ts'
+import { readArchive, readManifest } from './archive-reading.ts'
 import type { ArchivedRow, Manifest, StoredColumns } from './format.ts'
 import { type OwnerSession, patiently, quoted } from './owner-postgres.ts'
 
@@ -33,8 +33,8 @@ export async function attachArchive(
   const retirement = await retirementOf(owner, manifest, expected)
   const archive = nameOf(manifest)
   const table = tableOf(archive)
-  const [there] = await query('select from tidegate.attachments where archive = $1', [archive])
-  if (there) throw alreadyAttached(archive)
+  const [there] = await query<{ archive: string }>(thereSql, [archive, sha256, table])
+  if (there) throw alreadyAttached(there.archive)
   await query(`drop table if exists ${table}`)
   // By this PostgreSQL knows without looking that it may be a partition.
   await query(
@@ -85,9 +85,15 @@ function tableOf(archive: string): string {
   return `tidegate.${quoted(`archived_${archive.slice(-16)}`)}`
 }
 
+// A table that is a partition is never dropped for another one that would have its name.
+const thereSql = `
+select archive from tidegate.attachments where archive = $1 or sha256 = $2
+union all
+select obj_description(oid) from pg_class where oid = to_regclass($3) and relispartition`
+
 const retirementSql = `
-select retirement::text as retirement from tidegate.retirements
-where sha256 = $1 and partition = $2 and events = $3 order by retired_at desc limit 1`
+select retirement::text as retirement, partition = $2 and events = $3 as same from tidegate.retirements
+where sha256 = $1 order by partition = $2 and events = $3 desc, retired_at desc limit 1`
 
 /** What it was made of here; null: it is another database's, and the caller knows it. */
 async function retirementOf(
@@ -95,14 +101,16 @@ async function retirementOf(
   { file, sha256, partition, events }: Manifest,
   expected: string | undefined,
 ): Promise<string | null> {
-  const [row] = await query<{ retirement: string }>(retirementSql, [sha256, partition, events])
-  if (expected === undefined ? row !== undefined : sha256 === expected.toLowerCase())
-    return row?.retirement ?? null
+  const values = [sha256, partition, events]
+  const [row] = await query<{ retirement: string; same: boolean }>(retirementSql, values)
+  // One that is ours is what it was retired as, whoever knows its SHA-256.
+  const isKnown = row !== undefined || (expected !== undefined && sha256 === expected.toLowerCase())
+  const isExpected = expected === undefined || sha256 === expected.toLowerCase()
+  if (isKnown && isExpected && row?.same !== false) return row?.retirement ?? null
   throw new TidegateError('ARCHIVE_UNKNOWN', {
-    message:
-      expected === undefined
-        ? `no partition is retired here to ${file} with the SHA-256 ${sha256}`
-        : `the SHA-256 of ${file} is to be ${expected}, and its manifest says ${sha256}`,
+    message: isExpected
+      ? `no ${partition} of ${events} events is retired here to ${file} with the SHA-256 ${sha256}`
+      : `the SHA-256 of ${file} is to be ${expected}, and its manifest says ${sha256}`,
     retryable: false,
     hint: 'it was altered together with its manifest, is of another database, or was never dropped here (tidegate.retirements); if you know its SHA-256 from elsewhere: --sha256',
   })

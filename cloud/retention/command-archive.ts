@@ -61,7 +61,9 @@ const ofThePartition: ReadonlySet<string> = new Set([
   'ARCHIVE_REFUSED',
   'ARCHIVE_ALTERED',
   'PARTITION_CHANGED',
+  'PARTITION_DEPENDED',
   'HISTORY_LOCKED',
+  'HISTORY_SLOW',
 ])
 
 async function archiveOrSay(
@@ -78,16 +80,15 @@ async function archiveOrSay(
   }
 }
 
-async function chosen(
-  { query }: OwnerSession,
-  { olderThan, partition }: ArchiveOptions,
-): Promise<Retirable[]> {
-  const { isDue, listPartitions, nowOf, retirable } = await import('./partitions-postgres.ts')
-  const all = await listPartitions(query, { count: false })
-  const nowMs = await nowOf(query)
-  if (partition === undefined)
+async function chosen(owner: OwnerSession, { olderThan, partition }: ArchiveOptions): Promise<Retirable[]> {
+  const { dueTime, isDue, listPartitions, nowOf, retirable } = await import('./partitions-postgres.ts')
+  const all = await listPartitions(owner.query, { count: false })
+  if (partition === undefined) {
+    const nowMs = await dueTime(owner)
     return all.filter((one) => isDue(one, { nowMs, olderThanMs: olderThan ?? Infinity }))
-  return [retirable(partition, all, nowMs)]
+  }
+  // Of two clocks the one that says that less is over.
+  return [retirable(partition, all, Math.min(await nowOf(owner.query), owner.clock.now()))]
 }
 
 async function archive(

@@ -32,6 +32,7 @@ export interface OwnerSession extends OwnerParts {
 
 /** Any number; the same in every version of Tidegate. */
 const lockKey = 7_441_002_874
+const unlock = { text: 'select pg_advisory_unlock_all()', query_timeout: 1_000 }
 
 /**
  * @throws TidegateError `DATABASE_*`; `DATABASE_DENIED` if the user is not the owner; `HISTORY_BUSY` if another such session is at work;
@@ -59,7 +60,9 @@ export async function asOwner<T>(
   } catch (error) {
     throw outageOfOurs(where, error) ?? error
   } finally {
-    // With it goes the lock, and what was begun is rolled back.
+    // Whoever comes next need not wait until the server has noticed that the connection is gone.
+    await client.query(unlock).catch(() => {})
+    // With it goes the lock in any case, and what was begun is rolled back.
     client.release(true)
   }
 }

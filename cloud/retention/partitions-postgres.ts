@@ -1,7 +1,7 @@
 import { TidegateError } from '../../src/errors.ts'
 import { keptSql } from './format.ts'
 import { indexesOf } from './indexes-postgres.ts'
-import { type Query, quoted } from './owner-postgres.ts'
+import { type OwnerSession, type Query, quoted } from './owner-postgres.ts'
 
 /** The partition of what belongs to no other, and that of what was recorded before there were partitions, or by a clock in 1970. */
 export const otherPartition = 'events_other'
@@ -24,6 +24,8 @@ export interface PartitionStanding {
   oldestRecorded: string | null
   newestRecorded: string | null
   missingIndexes: string[]
+  /** All that is in it stayed when it was retired before. */
+  isLeftOver: boolean
 }
 
 /** One that has an end. */
@@ -40,6 +42,12 @@ from tidegate.partitions as p order by p.from_time, p.until_time`
 
 const newestSql = (partition: string): string => `
 select ${timeText('stored_time')} as stored from tidegate.${quoted(partition)} order by era desc, tx desc, position desc limit 1`
+
+// What stayed has the time at which it was stored; its types are known.
+const newSinceSql = `
+select from tidegate.${beforePartition}
+where not ${keptSql} and stored_time > coalesce(
+  (select max(retired_at) from tidegate.retirements where partition = '${beforePartition}'), '-infinity') limit 1`
 
 const countSql = (partition: string): string => `
 select count(*)::float8 as events, ${timeText('min(recorded_time)')} as oldest, ${timeText('max(recorded_time)')} as newest
@@ -70,6 +78,7 @@ export async function listPartitions(
       oldestRecorded: counted?.oldest ?? null,
       newestRecorded: counted?.newest ?? null,
       missingIndexes,
+      isLeftOver: partition === beforePartition && (await query(newSinceSql)).length === 0,
     })
   }
   return listed
@@ -89,6 +98,37 @@ export async function nowOf(query: Query): Promise<number> {
     'select extract(epoch from clock_timestamp())::float8 * 1000 as "nowMs"',
   )
   return row?.nowMs ?? NaN
+}
+
+const clocksApartMaxMs = 3_600_000
+const idleMaxMs = 30 * 24 * 3_600_000
+
+/**
+ * By which something is due: the time of the database, if it is near that of whoever asks, and history is not much older than that. One
+ * clock that is ahead would make all of history due.
+ * @throws TidegateError `CLOCK_DOUBTED`
+ */
+export async function dueTime({ query, clock }: Pick<OwnerSession, 'query' | 'clock'>): Promise<number> {
+  const nowMs = await nowOf(query)
+  const at = new Date(nowMs).toISOString()
+  if (!(Math.abs(nowMs - clock.now()) <= clocksApartMaxMs))
+    throw doubted(`it is ${at} by the clock of the database, and ${new Date(clock.now()).toISOString()} here`)
+  const listed = await listPartitions(query, { count: false })
+  const stored = listed.map(({ newestStored }) => Date.parse(newestStored ?? '')).filter((ms) => ms > 0)
+  const newestMs = Math.max(...stored)
+  if (stored.length > 0 && newestMs < nowMs - idleMaxMs)
+    throw doubted(
+      `it is ${at} by the clock of the database, and the newest event was stored ${new Date(newestMs).toISOString()}`,
+    )
+  return nowMs
+}
+
+function doubted(message: string): TidegateError {
+  return new TidegateError('CLOCK_DOUBTED', {
+    message,
+    retryable: false,
+    hint: 'put the clock right that is wrong; if none is, and nothing has come for so long, name each partition with --partition: nothing was archived or dropped',
+  })
 }
 
 /** An archive that can be read in `tidegate.archived`, or whose attaching was broken off. */
@@ -143,12 +183,12 @@ export function isDue(
   standing: PartitionStanding,
   { nowMs, olderThanMs }: { nowMs: number; olderThanMs: number },
 ): standing is Retirable {
-  const { partition, until, newestStored, missingIndexes } = standing
+  const { partition, until, newestStored, missingIndexes, isLeftOver } = standing
   const isOld = (time: string | null): boolean => time === null || Date.parse(time) < nowMs - olderThanMs
   // What is not indexed is not known to be old.
   if (partition === otherPartition || until === null || missingIndexes.length > 0) return false
   // One that is always there has nothing to be retired for if nothing is in it.
-  if (partition === beforePartition && newestStored === null) return false
+  if (isLeftOver) return false
   return isOld(until) && isOld(newestStored)
 }
 

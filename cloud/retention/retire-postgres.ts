@@ -1,24 +1,32 @@
-import { acceptanceType, cloudLedger, retiredType } from '../../src/contract/event.ts'
-import { TidegateError } from '../../src/errors.ts'
+import { cloudLedger, retiredType } from '../../src/contract/event.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import { ownLedgerIn } from '../deeds/own-ledger-postgres.ts'
-import { readArchive, removeArchive, writeArchive } from './archive-file.ts'
+import { refuseOther, removeArchive, stampOf, writeArchive } from './archive-file.ts'
+import { readArchive } from './archive-reading.ts'
+import { drop, keepAcceptances, keepSettledAcceptances } from './drop-postgres.ts'
 import {
   type ArchivedRange,
   type Examined,
   type Faulty,
   faultyMax,
   isKept,
-  keptSql,
   type Manifest,
   placeKey,
   Ranges,
 } from './format.ts'
 import { lockHistory, type OwnerSession, patiently, quoted } from './owner-postgres.ts'
-import { beforePartition, type Retirable } from './partitions-postgres.ts'
-import { both, type Repeats, repeatsIn } from './repeats-postgres.ts'
+import type { Retirable } from './partitions-postgres.ts'
+import {
+  forgetGathered,
+  gatheredRepeats,
+  gatherMore,
+  gatherRepeats,
+  recordRepeats,
+  type Repeats,
+} from './repeats-postgres.ts'
 import { type Moment, readMoment, rowsOf } from './rows-postgres.ts'
 
 export interface ArchiveParts {
@@ -38,9 +46,10 @@ export interface Archived {
   /** What goes when its partition does, and how many events stay. */
   ranges: readonly ArchivedRange[]
   kept: number
-  /** Of those that had been noted; what was noted since then may not have been looked at, by the clock of the database. */
-  repeats: Repeats | undefined
-  repeatsSince: string
+  /** Of its files, as they were when they were read back. */
+  stamp: string
+  /** It was not there before. */
+  isNew: boolean
 }
 
 /**
@@ -52,11 +61,12 @@ export async function archivePartition(
   { partition, from, until }: Retirable,
   { owner, folder, keepFaulty }: ArchiveParts,
 ): Promise<Archived> {
-  const { query, storage, log, signal } = owner
+  const { query, log } = owner
   const moment = await readMoment(query)
   const rows = refusingFaulty(rowsOf(owner, partition, moment), keepFaulty ? faultyMax : 0)
   const written = await writeArchive({ partition, from, until, rows, folder, log })
   const faulty = new Set(written.manifest.faulty.map(placeKey))
+  const stamp = await stampOf(written.path)
   const ranges = new Ranges()
   let kept = 0
   for await (const examined of readArchive(written.path, written.manifest)) {
@@ -64,13 +74,9 @@ export async function archivePartition(
     else ranges.add(examined)
   }
   log.debug({ step: 'archive verified' })
-  const [now] = await query<{ since: string }>(sinceSql)
-  const repeats = await storage.transaction((tx) => repeatsIn(tx, partition, '-infinity'), signal)
-  return { ...written, moment, ranges: ranges.list, kept, repeats, repeatsSince: now?.since ?? '-infinity' }
+  await refuseOther(written.path, stamp)
+  return { ...written, moment, ranges: ranges.list, kept, stamp }
 }
-
-// A note is dated in its transaction, which may be committed later: none lasts as long as this.
-const sinceSql = `select (clock_timestamp() - interval '1 hour')::text as since`
 
 /** What is not as it was written makes no archive that says so of it as if it were. */
 async function* refusingFaulty(rows: AsyncIterable<Examined>, max: number): AsyncGenerator<Examined> {
@@ -107,33 +113,71 @@ export interface Retired {
 /**
  * Puts on record who retires a partition, why, and where it is, and drops it: in one transaction (G8). What the rest of history rests on stays.
  * Others stand still for as long as that takes, which depends on how many ranges are in it, and not on how much.
- * @throws TidegateError `PARTITION_CHANGED`: something was stored in it since it was archived; `HISTORY_LOCKED`, `DEED_INVALID`
+ * @throws TidegateError `PARTITION_CHANGED`: something was stored in it since it was archived; `PARTITION_DEPENDED`: something else rests on it;
+ *   `ARCHIVE_FILE`, `ARCHIVE_ALTERED`: the archive is not the one that was verified; `HISTORY_LOCKED`, `HISTORY_SLOW`, `DEED_INVALID`
  */
 export async function retirePartition(
   archived: Archived,
   deed: Omit<Deed<unknown>, 'request'>,
   owner: OwnerSession,
 ): Promise<Retired> {
-  const { manifest, ranges, kept } = archived
+  const { path, manifest, ranges, kept, stamp } = archived
   const { partition, file, sha256, events } = manifest
   const request: RetireRequest = { partition, file, sha256 }
-  // What is asked while others wait is asked of an index.
+  // What is asked while others wait is asked of an index, and as little of it as can be.
   await owner.query(`analyze tidegate.${quoted(partition)}`)
-  return patiently(owner, () =>
-    doOnce('retire', { ...deed, request }, owner, async (tx) => {
-      await lockHistory(tx, partition)
-      owner.log.debug({ step: 'retire: locked' })
-      await tx.query('set local enable_seqscan = off')
-      await refuseNewer(tx, archived)
-      await keepAcceptances(tx, ranges)
-      const repeats = both(archived.repeats, await repeatsIn(tx, partition, archived.repeatsSince))
-      await drop(tx, manifest)
-      owner.log.debug({ step: 'retire: dropped' })
-      await record(tx, { deed: deed.key, manifest, repeats: repeats ?? null, ranges }, owner)
-      owner.log.debug({ step: 'retire: recorded' })
-      return { events, kept }
-    }),
-  )
+  await keepSettledAcceptances(owner, ranges)
+  const since = await gatherRepeats(owner, partition)
+  const retire = async (tx: Transaction): Promise<Retired> => {
+    await lockHistory(tx, partition)
+    owner.log.debug({ step: 'retire: locked' })
+    for (const setting of whileLocked) await tx.query(`set local ${setting}`)
+    await refuseNewer(tx, archived)
+    await refuseOther(path, stamp)
+    await keepAcceptances(tx, ranges)
+    await gatherMore(tx, partition, since)
+    const repeats = await gatheredRepeats(tx)
+    await drop(tx, manifest)
+    owner.log.debug({ step: 'retire: dropped' })
+    await record(tx, { deed: deed.key, manifest, repeats, ranges }, owner)
+    owner.log.debug({ step: 'retire: recorded' })
+    return { events, kept }
+  }
+  try {
+    return await patiently(owner, () => doOnce('retire', { ...deed, request }, owner, retire))
+  } catch (error) {
+    throw refusal(error, partition) ?? error
+  } finally {
+    // A connection that is gone says so itself.
+    await forgetGathered(owner.query).catch(() => {})
+  }
+}
+
+/** Others wait: what would read much of a table, or take its time to be compiled, is not chosen, and what hangs ends. */
+export const whileLocked = ['enable_seqscan = off', 'jit = off', `statement_timeout = '20s'`] as const
+
+/** SQLSTATE. */
+const dependentObjects = '2BP01'
+const queryCanceled = '57014'
+
+function refusal(error: unknown, partition: string): TidegateError | undefined {
+  const code = codeOf(error)
+  if (code === dependentObjects) {
+    const { detail = '' } = error as { detail?: string }
+    return new TidegateError('PARTITION_DEPENDED', {
+      message: `${partition} is not dropped, for something rests on it: ${detail.split('\n').join('; ')}`,
+      retryable: false,
+      hint: 'drop that, or let it read tidegate.events, and archive the partition again; nothing was dropped',
+      cause: error,
+    })
+  }
+  if (code !== queryCanceled) return undefined
+  return new TidegateError('HISTORY_SLOW', {
+    message: `${partition} is not dropped: it took longer than others are to wait for that`,
+    retryable: true,
+    hint: 'run it again when PostgreSQL has less to do; nothing was dropped',
+    cause: error,
+  })
 }
 
 // Rows are stored with the ID of their transaction: what was not to be seen then is new, however few of how many it is.
@@ -145,12 +189,12 @@ where era = $2 and tx >= pg_snapshot_xmin($1::pg_snapshot) and not pg_visible_in
 
 async function refuseNewer(
   tx: Transaction,
-  { path, manifest: { partition }, moment: { snapshot, era } }: Archived,
+  { path, isNew, manifest: { partition }, moment: { snapshot, era } }: Archived,
 ): Promise<void> {
   const { rowCount } = await tx.query(newerSql(partition), [snapshot, era])
   if (rowCount === 0) return
-  // It would lie beside the one that comes to be valid.
-  await removeArchive(path)
+  // It would lie beside the one that comes to be valid. One that was there before is somebody's.
+  if (isNew) await removeArchive(path)
   throw new TidegateError('PARTITION_CHANGED', {
     message: `something was stored in ${partition} after it was archived: nothing was dropped`,
     retryable: true,
@@ -158,56 +202,8 @@ async function refuseNewer(
   })
 }
 
-// What is asked of an acceptance is asked once, and what was answered is not answered otherwise.
-const acceptancesSql = `
-insert into tidegate.accepted_through (event_epoch, event_sequence, reached)
-select a.epoch, a.sequence, known.reached
-from tidegate.events as a
-join (select distinct * from unnest($1::text[], $2::text[])) as l (gateway, epoch)
-  on l.gateway = a.body -> 'data' ->> 'gateway' and l.epoch = a.body -> 'data' ->> 'epoch'
-cross join lateral (
-  select sequence as reached from tidegate.events as e
-  where e.gateway = l.gateway and e.epoch = l.epoch and e.stored_time <= a.stored_time order by e.sequence desc limit 1) as known
-where a.gateway = '${cloudLedger}' and a.type = '${acceptanceType}'
-on conflict do nothing`
-
-/** How far a ledger was known when a loss of it was accepted is shown by events that go now. */
-async function keepAcceptances(tx: Transaction, ranges: readonly ArchivedRange[]): Promise<void> {
-  await tx.query(acceptancesSql, [ranges.map(({ gateway }) => gateway), ranges.map(({ epoch }) => epoch)])
-}
-
-const columns = [
-  'position', 'gateway', 'epoch', 'sequence', 'source', 'id', 'type', 'subject', 'dataschema', 'time',
-  'recorded_time', 'stored_time', 'disposition', 'reason', 'body', 'era', 'tx',
-].join(', ') // prettier-ignore
-
-async function drop(tx: Transaction, { partition, until, faulty }: Manifest): Promise<void> {
-  const table = `tidegate.${quoted(partition)}`
-  await tx.query(`create table tidegate.kept_of_retired (like tidegate.events)`)
-  const of = (key: keyof Faulty): unknown[] => faulty.map((one) => one[key])
-  await tx.query(
-    `insert into tidegate.kept_of_retired (${columns}) select ${columns} from ${table}
-     where ${keptSql} or (gateway, epoch, sequence) in (select * from unnest($1::text[], $2::text[], $3::bigint[]))`,
-    [of('gateway'), of('epoch'), of('sequence')],
-  )
-  await tx.query(`drop table ${table}`)
-  if (partition === beforePartition) {
-    // Clocks that begin in 1970 have a place, always.
-    await tx.query('select tidegate.make_partition($1)', [partition])
-    await tx.query(
-      `alter table tidegate.events attach partition ${table} for values from (minvalue) to ('${until}')`,
-    )
-    await tx.query(
-      `create trigger skip_retired before insert on ${table} for each row execute function tidegate.skip_retired()`,
-    )
-  }
-  // Into the partition that has what belongs to no other, or into that one.
-  await tx.query(`insert into tidegate.events (${columns}) select ${columns} from tidegate.kept_of_retired`)
-  await tx.query('drop table tidegate.kept_of_retired')
-}
-
 const retirementSql = `
-insert into tidegate.retirements (retirement, partition, from_time, until_time, file, sha256, events, repeats_from, repeats_until)
+insert into tidegate.retirements (retirement, partition, from_time, until_time, file, sha256, events, repeats, repeats_sha256)
 values ($1, $2, coalesce($3::timestamptz, '-infinity'), $4, $5, $6, $7, $8, $9)`
 
 const rangesSql = `
@@ -222,7 +218,7 @@ const rangesPerEvent = 500
 interface ToRecord {
   deed: string
   manifest: Manifest
-  repeats: Repeats | null
+  repeats: Repeats
   ranges: readonly ArchivedRange[]
 }
 
@@ -232,8 +228,9 @@ async function record(
   { clock, random }: Pick<OwnerSession, 'clock' | 'random'>,
 ): Promise<void> {
   const { partition, from, until, file, sha256, events, faulty } = manifest
-  const span = [repeats?.from ?? null, repeats?.until ?? null]
-  await tx.query(retirementSql, [deed, partition, from, until, file, sha256, events, ...span])
+  const counted = [repeats.count, repeats.sha256]
+  await tx.query(retirementSql, [deed, partition, from, until, file, sha256, events, ...counted])
+  await recordRepeats(tx, deed)
   const said = { deed, partition, from, until, file, sha256, events, faulty: faulty.length, repeats }
   const partsCount = Math.max(1, Math.ceil(ranges.length / rangesPerEvent))
   for (let part = 0; part < partsCount; part++) {

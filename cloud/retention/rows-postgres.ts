@@ -1,4 +1,5 @@
 import { claimedChain } from '../../src/contract/codec.ts'
+import type { AuditFault } from '../audit/event.ts'
 import type { LedgerPlace } from '../history/history.ts'
 import { type ArchivedRow, Chains, type Examined, type StoredColumns } from './format.ts'
 import { type OwnerSession, type Query, quoted } from './owner-postgres.ts'
@@ -25,7 +26,8 @@ const rowsSql = (partition: string): string => `
 select e.gateway, e.epoch, e.sequence::float8 as sequence, e.era::int as era, e.tx::text as tx, e.position::text as position,
        to_char(e.stored_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as stored, e.disposition, e.reason,
        e.body::text as text, e.source, e.id, e.type, e.subject, e.dataschema,
-       extract(epoch from e.time)::float8 * 1000 as "timeMs", extract(epoch from e.recorded_time)::float8 * 1000 as "recordedMs"
+       extract(epoch from e.time)::float8 * 1000 as "timeMs", extract(epoch from e.recorded_time)::float8 * 1000 as "recordedMs",
+       tidegate.is_retired(e.gateway, e.epoch, e.sequence) as "isRetired"
 from tidegate.${quoted(partition)} as e
 where (e.gateway, e.epoch, e.sequence) > ($3, $4, $5)
   and (e.era < $2 or (e.era = $2 and pg_visible_in_snapshot(e.tx, $1::pg_snapshot)))
@@ -39,13 +41,14 @@ interface Row extends ArchivedRow {
   dataschema: string | null
   timeMs: number
   recordedMs: number
+  isRetired: boolean
 }
 
 const chainSql = `
 select coalesce(
-  (select body::text from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3 order by position limit 1),
   (select json_build_object('chain', chain)::text from tidegate.retired
-   where gateway = $1 and epoch = $2 and to_sequence = $3 limit 1)) as text`
+   where gateway = $1 and epoch = $2 and to_sequence = $3 limit 1),
+  (select body::text from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3 order by position limit 1)) as text`
 
 /** The rows of a partition as of one moment, in the order of their places, each examined as the audit does it: memory is that of a page. */
 export async function* rowsOf(
@@ -56,11 +59,19 @@ export async function* rowsOf(
   const chains = new Chains((place) => chainBefore(query, place))
   for (let after: [string, string, number] = ['', '', 0]; ;) {
     const rows = await query<Row>(rowsSql(partition), [snapshot, era, ...after])
-    for (const row of rows) yield await chains.examine(row, columnsOf(row))
+    for (const row of rows) {
+      const examined = await chains.examine(row, columnsOf(row))
+      yield row.isRetired ? { ...examined, fault: examined.fault ?? doubled(row) } : examined
+    }
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
     after = [last.gateway, last.epoch, last.sequence]
   }
+}
+
+/** In an archive it would be as good as what was retired there. */
+function doubled({ sequence, source, id }: Row): AuditFault {
+  return { sequence, source, id, kind: 'doubled', detail: 'its place is retired: it was added since' }
 }
 
 async function chainBefore(

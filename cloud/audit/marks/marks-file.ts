@@ -39,7 +39,13 @@ const markSchema = z.object({
       state: z.looseObject({
         next: z.int().min(2),
         chain: z.string().nullable(),
-        found: z.looseObject({ present: ranges, retired: ranges, gaps: ranges, accepted: ranges }),
+        found: z.looseObject({
+          present: ranges,
+          retired: ranges,
+          retiredRead: z.int(),
+          gaps: ranges,
+          accepted: ranges,
+        }),
         checkpoints: z.looseObject({ recent: z.array(z.unknown()) }),
         says: z.array(z.unknown()),
         doubts: z.int().min(0),

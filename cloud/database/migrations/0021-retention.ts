@@ -17,13 +17,13 @@ create table tidegate.retirements (
   file       text not null,
   sha256     text not null,
   events     bigint not null,
-  repeats_from  text,
-  repeats_until text,
+  repeats        bigint not null,
+  repeats_sha256 text not null,
   retired_at timestamptz not null default clock_timestamp()
 );
 create index retirements_sha256 on tidegate.retirements (sha256);
 comment on table tidegate.retirements is
-  'Partitions of events that were archived and dropped, by the deed that did it: the file, its SHA-256, and how many events are in it; repeats whose original is in it were recorded from repeats_from until repeats_until. Append-only.';
+  'Partitions of events that were archived and dropped, by the deed that did it: the file, its SHA-256, and how many events are in it; repeats: how many in retired_repeats belong to it, and repeats_sha256 the SHA-256 of their SHA-256 in order. Append-only.';
 
 create table tidegate.retired (
   retirement     uuid not null references tidegate.retirements,
@@ -41,6 +41,15 @@ create index retired_event on tidegate.retired (event_epoch, event_sequence);
 comment on table tidegate.retired is
   'The ranges of ledgers that are in an archive and no more in events; chain is that of to_sequence, chain_before that of the place before from_sequence, if an event was there; event_epoch and event_sequence are where the cloud''s own ledger says so. Append-only.';
 
+create table tidegate.retired_repeats (
+  retirement  uuid not null references tidegate.retirements,
+  text_sha256 bytea not null,
+  primary key (retirement, text_sha256)
+);
+create index retired_repeats_text on tidegate.retired_repeats (text_sha256);
+comment on table tidegate.retired_repeats is
+  'Repeats, by the SHA-256 of their text in ledger_notes, whose original was in a partition that is retired: they are believed, and no others. Append-only.';
+
 create table tidegate.accepted_through (
   event_epoch    text collate "C" not null,
   event_sequence bigint not null,
@@ -53,6 +62,8 @@ comment on table tidegate.accepted_through is
 create trigger append_only before update or delete or truncate on tidegate.retirements
   for each statement execute function tidegate.refuse_change();
 create trigger append_only before update or delete or truncate on tidegate.retired
+  for each statement execute function tidegate.refuse_change();
+create trigger append_only before update or delete or truncate on tidegate.retired_repeats
   for each statement execute function tidegate.refuse_change();
 create trigger append_only before update or delete or truncate on tidegate.accepted_through
   for each statement execute function tidegate.refuse_change();
@@ -83,7 +94,7 @@ comment on table tidegate.archived is
 create table tidegate.attachments (
   archive     text primary key,
   partition   text not null,
-  sha256      text not null,
+  sha256      text not null unique,
   events      bigint not null,
   retirement  uuid references tidegate.retirements,
   attached_at timestamptz not null default clock_timestamp()

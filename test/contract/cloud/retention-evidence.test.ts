@@ -109,7 +109,7 @@ describe('what is no evidence', () => {
       chain: 'x',
     }
     const about = { deed, partition: 'x', from: null, until: '9999-01-01T00:00:00Z', sha256: 'x', events: 1 }
-    const repeats = { from: '1970-01-01T00:00:00.000Z', until: '9999-01-01T00:00:00.000Z' }
+    const repeats = { count: 0, sha256: hash('') }
     for (const ranges of [[], [range]]) await forgeOwn('dev.tidegate.retired', { ...about, repeats, ranges })
     await forgeOwn('dev.tidegate.attached', { retirement: deed })
     const report = await auditOf('gateway-1')
@@ -124,7 +124,7 @@ describe('what is no evidence', () => {
   test.each([
     `sha256 = repeat('0', 64)`,
     `until_time = until_time + interval '7 days'`,
-    `repeats_until = '9999'`,
+    `repeats = repeats + 1`,
   ])('nor does the table of the owner alone: %s (G8)', async (change) => {
     await bench.retire(first)
     await tamper(bench.url, `update tidegate.retirements set ${change}`)
@@ -189,6 +189,9 @@ describe('a partition in which something is not as it was written', () => {
 
   test('holds up no other, and goes if it is asked for; what is faulty stays, and the audit names it as before (G8)', async () => {
     await tamper(bench.url, `update tidegate.events set stored_time = '2026-02-01Z'`)
+    // By which the clock of the database is believed.
+    const another = new Ledger('gateway-5', '01JGFJJZ08TESTTESTTESTTEST')
+    await bench.store([another.next('device-5', recorded(16))])
     await tamper(
       bench.url,
       `update tidegate.events set subject = 'x' where gateway = 'gateway-1' and sequence = 17`,

@@ -59,7 +59,7 @@ describe('who may do what in the database', () => {
        from pg_class as c where relnamespace = 'tidegate'::regnamespace and relkind in ('r', 'p') and not relispartition`,
     )
     // Eras are opened by a function, and by nobody's hand.
-    const record = [...ledgerTables, 'eras', 'retirements', 'retired', 'accepted_through']
+    const record = [...ledgerTables, 'eras', 'retirements', 'retired', 'retired_repeats', 'accepted_through']
     expect(rows.filter(({ guarded }) => guarded).map(({ name }) => name)).toEqual(
       expect.arrayContaining(record),
     )

@@ -37,6 +37,14 @@ export async function checkRetention(given: ToCheck): Promise<void> {
   const attached = await audit({ events: inOrder([...left, ...archived]), retired })
   if (!attached.ok || attached.unverifiedLinks !== whole.unverifiedLinks)
     violate(`the audit through an archive that is attached says ${JSON.stringify(attached.faults)}`)
+  // What is put into a place that is retired is found, and nothing else is said of the rest.
+  const added = gone[Math.floor(gone.length / 2)]
+  if (added !== undefined) {
+    const filled = await audit({ events: inOrder([...left, added]), retired })
+    const [fault] = filled.faults
+    if (fault?.kind !== 'doubled' || filled.faultCount !== 1 || filled.chain !== 'intact')
+      violate(`what was added in a retired place, ${added.sequence}, is taken for ${JSON.stringify(fault)}`)
+  }
   // What its own hash does not betray: the one before it is known, and the one behind it is gone.
   const first = gone[0]?.sequence ?? 0
   const at = left.findIndex(({ sequence }) => sequence === first - 1)

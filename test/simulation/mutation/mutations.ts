@@ -131,6 +131,15 @@ export const mutations: readonly Mutation[] = [
     seed: 60,
   },
   {
+    name: 'in-what-was-retired',
+    removed: 'the look at whether an event stands in a place that is retired',
+    file: 'cloud/audit/audit.js',
+    find: '!event.isArchived && this.#retired.has(sequence)',
+    replace: 'false',
+    breaks: ['G8'],
+    seed: 1,
+  },
+  {
     name: 'before-what-was-retired',
     removed: 'the comparison of what stands before a retired range with what stood there',
     file: 'cloud/audit/audit.js',

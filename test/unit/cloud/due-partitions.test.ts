@@ -12,6 +12,7 @@ const week: PartitionStanding = {
   oldestRecorded: null,
   newestRecorded: null,
   missingIndexes: [],
+  isLeftOver: false,
 }
 const late = '2026-06-01T00:00:00.000Z'
 
@@ -24,9 +25,9 @@ test.each<[string, boolean, Partial<PartitionStanding>]>([
   ['what belongs to no week', false, { partition: 'events_other', from: null, until: null }],
   ['what was recorded before there were weeks', true, { partition: 'events_before', from: null }],
   [
-    'the place of that, while nothing is in it',
+    'the place of that, while nothing is in it but what stayed',
     false,
-    { partition: 'events_before', from: null, newestStored: null },
+    { partition: 'events_before', from: null, isLeftOver: true },
   ],
 ])('%s is due: %s', (_, due, more) => {
   const olderThanMs = 90 * 24 * 3_600_000

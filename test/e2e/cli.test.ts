@@ -110,7 +110,7 @@ test('--check says on standard output what it saw, and ends with 1 where a start
   })
   expect(code).toBe(1)
   expect(out).toMatch(/^FAULT consumers .*none\.js.*\(CONSUMER_MODULE\)$/m)
-  expect(out).toMatch(/It would not start: 1 fault\.$/m)
+  expect(out).toMatch(/It would not start: 1 fault, 1 warning\.$/m)
   expect(await tidegate(['cloud', '--check'], { TIDEGATE_CLOUD__OPS__PORT: '0' })).toMatchObject({ code: 0 })
 })
 

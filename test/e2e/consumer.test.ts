@@ -136,7 +136,7 @@ describe('a consumer in one file, in a cloud process of its own', () => {
     expect((await fetch(`${ops}/readyz`)).status).toBe(200)
     const metrics = await (await fetch(`${ops}/metrics`)).text()
     expect(metrics).toContain(
-      'tidegate_cloud_failures_total{group="alerts",consequence="retry",code="HANDLER_TIMEOUT"} 1',
+      'tidegate_cloud_failures_total{group="alerts",consequence="park",code="HANDLER_TIMEOUT"} 1',
     )
   })
 })

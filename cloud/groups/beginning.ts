@@ -21,6 +21,8 @@ export interface BeginningOptions {
   ladder: HistoryLadder
   /** Whether what was delivered waits for the end of an outage, or may not begin. */
   isHeld: () => boolean
+  /** Whether there is little room left for what waits behind devices that fail: history can wait, and what is sent now cannot. */
+  isCrowded: () => Promise<boolean>
   onDelivery: (delivery: Delivery) => void
   /** A claim without a sign of life is anybody's after this. */
   leaseMs: number
@@ -148,11 +150,12 @@ class RunningBeginning implements Beginning {
     )
     if (!claimed.isBound) returns.read(onDelivery)
     while (!signal.aborted && this.#isOurs) {
-      if (this.#state === 'stopping') return this.#end(claimed, 'stopped')
+      if (this.#isStopping()) return this.#end(claimed, 'stopped')
       if (!(await this.#hasRoom(claimed))) continue
       const { events, next, more, exhausted } = await beginnings.read(claimed, cursor, pageMax)
       await this.#handOver(claimed, events)
       if (!this.#isOurs || signal.aborted) return
+      if (this.#isStopping()) return this.#end(claimed, 'stopped')
       if (next !== cursor && !(await this.#kept(beginnings.passed(claimed, next, events.length)))) return
       cursor = next
       if (isClosed && exhausted) return this.#end(claimed, 'done')
@@ -166,8 +169,9 @@ class RunningBeginning implements Beginning {
 
   /** Whether the next page may be handed over: letters that are full hold it up (G5), and so does what comes back faster than it is done (G7). */
   async #hasRoom(claimed: ClaimedBeginning): Promise<boolean> {
-    const { beginnings, returns, isHeld, clock } = this.#options
+    const { beginnings, returns, isHeld, isCrowded, clock } = this.#options
     const isFull = async (): Promise<boolean> => {
+      if (await isCrowded()) return true
       if (claimed.isBound || clock.monotonicMs() - this.#countedAtMs < countEveryMs) return false
       if ((await returns.waiting()) > returnsMax) return true
       this.#countedAtMs = clock.monotonicMs()
@@ -269,10 +273,14 @@ class RunningBeginning implements Beginning {
     const isLost = (): boolean => this.#claimed !== claimed || !this.#isOurs
     const { signal } = this.#stopping
     const settled = handOver(events, onDelivery, { group, partitions, isLost, nowMs: clock.now() })
-    while (this.#isOurs && !signal.aborted) {
+    while (this.#isOurs && !signal.aborted && !this.#isStopping()) {
       if (await isWithin(settled, leaseMs / 4, clock, signal)) return
       await this.#kept(beginnings.keep(claimed)).catch(() => {})
     }
+  }
+
+  #isStopping(): boolean {
+    return this.#state === 'stopping'
   }
 
   /** Asked for now: what it says of the claim, and since when that holds. */

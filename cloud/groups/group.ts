@@ -5,6 +5,7 @@ import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
 import type { Deliveries, Delivery } from '../amqp/delivery.ts'
 import type { Database } from '../database/database-postgres.ts'
 import { startFormerLetters } from '../letters/former-letters.ts'
+import { isCrowded } from '../parking/crowded-postgres.ts'
 import type { Occupancy } from '../parking/parking.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../pipeline/pipeline.ts'
@@ -202,6 +203,7 @@ function beginningOf(options: Named, { queues, ...parts }: BeginningParts): Begi
     beginnings,
     outbound,
     ladder: historyLadder(publishing, historyLadderMs),
+    isCrowded: () => isCrowded(options.database, options.group, options.parking),
     leaseMs: beginningLeaseMs,
     bind: async () => {
       for (const partition of partitionsOf(partitions)) await queues.bind(partition)

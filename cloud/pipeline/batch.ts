@@ -113,15 +113,15 @@ async function applyWithin(
 }
 
 /**
- * Those that are among the dead letters: their acknowledgement was lost, or they waited and it was. They have their effect when somebody
- * replays them, and what came behind them has had its own (G6).
+ * Those that are among the dead letters: their acknowledgement was lost, or their gateway has sent them twice, or history had them too.
+ * They have their effect when somebody replays them, and what came behind them has had its own (G6).
  */
 async function withLetter(
   tx: Transaction,
   parcels: readonly Parcel[],
   { consumer, lettersIn }: TogetherOptions,
 ): Promise<ReadonlySet<Parcel>> {
-  const again = parcels.filter((parcel) => parcel.delivery.redelivered && isInOrder(parcel))
+  const again = parcels.filter(isInOrder)
   if (again.length === 0) return new Set()
   const keys = again.map(({ delivery, event }) => letterKey(delivery, event))
   const open = await lettersIn(tx).openOf(consumer.group, keys)
@@ -206,17 +206,25 @@ function nameOf({ letter, replay }: SentLetter): string {
   return `${letter} ${replay}`
 }
 
-/** Within one batch, too, the first of equal identities is new and the others repeat it. Answers the repeats, with those that are `stale`. */
+/**
+ * Within one batch, too, the first of equal identities is new and the others repeat it; a letter that is replayed is the first, wherever
+ * it stands: another copy of its event waits for just that. Answers the repeats, with those that are `stale`.
+ */
 async function claim(
   tx: Transaction,
   group: string,
   parcels: readonly Parcel[],
   stale: ReadonlySet<Parcel>,
 ): Promise<Set<Parcel>> {
-  const claiming = without(stale, parcels)
+  const claiming = sentFirst(without(stale, parcels))
   if (claiming.length === 0) return new Set(stale)
   const fresh = await tx.inbox.claim(group, claiming.map(claimOf))
   return new Set([...stale, ...claiming.filter((_, index) => !fresh[index])])
+}
+
+function sentFirst(parcels: readonly Parcel[]): readonly Parcel[] {
+  if (!parcels.some(({ sent }) => sent)) return parcels
+  return [...parcels.filter(({ sent }) => sent), ...parcels.filter(({ sent }) => !sent)]
 }
 
 /** What there was no time for is claimed by the transaction that handles it. */

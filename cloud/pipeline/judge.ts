@@ -8,7 +8,7 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
 import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
-import { letterOf, type ReplayMark, replayOf, type SentLetter } from '../replays/replayed.ts'
+import { countedOf, letterOf, type ReplayMark, replayOf, type SentLetter } from '../replays/replayed.ts'
 import { thrown } from './retry.ts'
 import type { SchemaCheck } from './schema-check.ts'
 
@@ -61,7 +61,7 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const replay = replayOf(delivery)
     if (!consumer.wants(event.type)) {
       // Its replay waits to hear of it.
-      if (replay?.of === 'history')
+      if (countedOf(delivery) !== undefined)
         return {
           kind: 'handle',
           parcel: { delivery, event, text, fault: undefined, sent, replay, isUnwanted: true },

@@ -29,6 +29,7 @@ export type StoragePoint =
   | 'append'
   | 'parking'
   | 'letters'
+  | 'open-letters'
   | 'query'
   | 'commit'
   | 'after-commit'
@@ -259,7 +260,7 @@ class FakeTransaction implements Transaction {
       return letters.map((letter, index) => this.#addLetter(names[index] as string, letter))
     },
     openOf: async (group, keys) => {
-      await this.#step('letters')
+      await this.#step('open-letters')
       const names = keys.map((key) => key.toString('hex'))
       return new Set(names.filter((name) => this.#get('letters', `${group} ${name}`)))
     },

@@ -126,6 +126,7 @@ class World {
           lengthMs: Infinity,
         },
         isHeld: () => false,
+        isCrowded: () => Promise.resolve(false),
         onDelivery: (delivery) =>
           void step(() => this.#handle(Number(delivery.text.toString()))).then(() => delivery.ack()),
         leaseMs,
@@ -286,6 +287,7 @@ const quietParts = {
   },
   ladder: { isEmpty: async () => true, lengthMs: 0 },
   isHeld: () => false,
+  isCrowded: () => Promise.resolve(false),
   onDelivery: () => {},
   leaseMs,
   clock,
@@ -346,19 +348,21 @@ describe('a group that begins at the beginning of history', () => {
     await beginning.close()
   })
 
-  test('takes no more of history while letters are full, or more of its own come back than it can do (G5, G7)', async () => {
+  test('takes no more of history while letters are full, more of its own come back than it can do, or little room is left behind devices that fail (G5, G7)', async () => {
     let reads = 0
     let held = 3
     let waiting = 20_000
+    let crowded = 2
     const beginning = startBeginning({
       ...quietParts,
       isHeld: () => held-- > 0,
+      isCrowded: async () => held < 0 && waiting > 4_000 && crowded-- > 0,
       returns: { ...quietParts.returns, waiting: async () => (waiting -= 4_000) },
       beginnings: {
         ...quietBeginnings,
         async read() {
           reads++
-          expect([held < 0, waiting]).toEqual([true, 4_000])
+          expect([held < 0, waiting, crowded < 1]).toEqual([true, 4_000, true])
           return { events: [], next: '0', more: false, exhausted: true }
         },
       },

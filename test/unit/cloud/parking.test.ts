@@ -223,6 +223,47 @@ describe('a device whose event fails', () => {
     expect(resolved).toEqual([7])
   })
 
+  test('has its effect once when its letter is replayed beside another copy of it, in one transaction (G4, G5)', async () => {
+    const { resolved, setup } = replayed()
+    const { state, next, broker, start, effects, storage } = ward({ retry: [] }, setup)
+    const event = next()
+    const { pipeline, deliveries } = start('a')
+    broker.post(posted(event, partitions))
+    await settled()
+    expect(storage.dead()).toHaveLength(1)
+    deliveries.stop()
+    await deliveries.close()
+    await pipeline.close()
+    state.fails = () => false
+    broker.post({ ...posted(event, partitions), redelivered: true })
+    broker.post({
+      ...posted(event, partitions),
+      exchange: '',
+      headers: { [names.letter]: 7, [names.replay]: 3 },
+    })
+    start('b')
+    await settled()
+    expect(effects()).toEqual([event.event.sequence])
+    expect(resolved).toEqual([7])
+    expect(broker.depth).toBe(0)
+  })
+
+  test('whose letter is there waits for its replay, also as a second copy that its gateway has sent (G4, G6)', async () => {
+    const { state, next, post, broker, start, effects, storage } = ward({ retry: [] })
+    const first = next()
+    start('a')
+    state.fails = (sequence) => sequence === 1
+    broker.post(posted(first, partitions))
+    await settled()
+    const second = post()
+    await settled()
+    state.fails = () => false
+    broker.post(posted(first, partitions))
+    await settled()
+    expect(effects()).toEqual([second])
+    expect(storage.dead()).toHaveLength(1)
+  })
+
   test('neither holds up nor waits for what a replay sends out of history: that goes to a rung when it fails, and is counted (G4, G6)', async () => {
     const { counted, setup } = replayed()
     const { state, next, post, broker, start, clock, effects, tried } = ward({ retry: ['5s', '1h'] }, setup)

@@ -204,7 +204,7 @@ describe('what history has no more', () => {
     // Retired when both had counted it, and before the third began.
     await bench.rows(
       `set session_replication_role = replica;
-       insert into tidegate.retirements (retirement, partition, from_time, until_time, file, sha256, events) values (gen_random_uuid(), 'x', now(), now(), 'x', 'x', 1);
+       insert into tidegate.retirements (retirement, partition, from_time, until_time, file, sha256, events, repeats, repeats_sha256) values (gen_random_uuid(), 'x', now(), now(), 'x', 'x', 1, 0, 'x');
        set session_replication_role = origin`,
     )
     await bench.transact((tx) => switchVersion(tx, { name: 'rollups', version: 2 }))

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import type { Projection } from '../../../cloud/projections/definition.ts'
 import { type RunningProjections, startProjections } from '../../../cloud/projections/projections.ts'
 import { type Outcome, run } from '../../../dev/servers/command.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -12,7 +13,7 @@ import { type ServedApi, serveApi } from '../../support/cloud/served-api.ts'
 
 const tidegate = join(import.meta.dirname, '../../../dist/cli/tidegate.js')
 let served: ServedApi
-let running: RunningProjections
+const running: RunningProjections[] = []
 
 beforeAll(async () => {
   served = await serveApi()
@@ -27,20 +28,29 @@ beforeAll(async () => {
       await counting().apply(given, context)
     },
   })
-  running = startProjections({
-    projections: [counting(), failing],
-    database: served.database,
-    instance: 'test',
-    timeoutMs: 5_000,
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
-  })
-  while ((await status()).versions?.map(({ state }) => state).join() !== 'live,halted')
-    await systemClock.sleep(20)
+  const start = (projection: Projection): void =>
+    void running.push(
+      startProjections({
+        projections: [projection],
+        database: served.database,
+        instance: 'test',
+        timeoutMs: 5_000,
+        clock: systemClock,
+        random: Math.random,
+        log: silentLog,
+      }),
+    )
+  const until = async (states: string): Promise<void> => {
+    while ((await status()).versions?.map(({ state }) => state).join() !== states) await systemClock.sleep(20)
+  }
+  // The first there is is the one that readers see.
+  start(counting())
+  await until('live')
+  start(failing)
+  await until('live,halted')
 })
 afterAll(async () => {
-  await running.close()
+  for (const one of running) await one.close()
   await served.close()
 })
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, vi } from 'vitest'
 import { systemClock } from '../../../src/clock.ts'
 import { cloudLedger, rejectedType } from '../../../src/contract/event.ts'
-import { formerDeadQueue } from '../../../src/contract/wire.ts'
+import { formerDeadQueue, partitionOf } from '../../../src/contract/wire.ts'
 import { type Encoded, Ledger } from './cloud-events.ts'
 import type { Standing, SteppedWorld } from './stepped-world.ts'
 
@@ -96,12 +96,20 @@ async function lettersOf(
   return { type, events }
 }
 
+/** Of the same partition whenever it is asked for: steps are known by the names of their queues. */
+function newDevice(partitions: number): string {
+  for (let n = 0; ; n++) {
+    const device = `parked-${types}-${n}`
+    if (partitionOf(device, partitions) === 1) return device
+  }
+}
+
 /** Events of a device of which the first fails; `settled` if that stands so in the end, the others are done and nothing waits. */
 function waitingBehind(
   world: SteppedWorld,
   data: object,
 ): { device: string; events: Encoded[]; settled: (first: Omit<Standing, 'id'>) => Promise<void> } {
-  const device = `parked-${types}`
+  const device = newDevice(world.bench.partitions)
   const first = eventsOf(world.ledger, device, 1, data, 'ordered').events
   const rest = eventsOf(world.ledger, device, 2, {}, 'ordered').events
   return {

@@ -40,9 +40,6 @@ beforeAll(async () => {
         log: silentLog,
       }),
     )
-  const until = async (states: string): Promise<void> => {
-    while ((await status()).versions?.map(({ state }) => state).join() !== states) await systemClock.sleep(20)
-  }
   // The first there is is the one that readers see.
   start(counting())
   await until('live')
@@ -60,6 +57,10 @@ async function status(): Promise<{
 }> {
   const response = await served.get('/v1/projections/counting', await served.tokenOf('viewer'))
   return (await response.json()) as never
+}
+
+async function until(states: string): Promise<void> {
+  while ((await status()).versions?.map(({ state }) => state).join() !== states) await systemClock.sleep(20)
 }
 
 const local = (...args: string[]): Promise<Outcome> =>

@@ -34,7 +34,7 @@ export const mutations: readonly Mutation[] = [
     find: '.filter((row) => row.tx > tx || (row.tx === tx && row.position > position))',
     replace: '.filter((row) => row.position > position)',
     breaks: ['G4'],
-    seed: 15,
+    seed: 4,
   },
   {
     name: 'cursor-ahead',
@@ -64,7 +64,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       'const read = await readerIn(tx).read(this.wanted ?? at.cursor, pageOptions); this.wanted = read.next;',
     breaks: ['G4'],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'any-publisher',
@@ -73,7 +73,7 @@ export const mutations: readonly Mutation[] = [
     find: 'return allowed.includes(publisher) ? undefined :',
     replace: 'return true ? undefined :',
     breaks: ['G9'],
-    seed: 1,
+    seed: 23,
   },
   {
     name: 'no-publisher',
@@ -82,7 +82,7 @@ export const mutations: readonly Mutation[] = [
     find: "return unvouched === 'accept' ? undefined : nobodyVouches(gateway);",
     replace: 'return undefined;',
     breaks: ['G9'],
-    seed: 1,
+    seed: 86,
   },
   {
     name: 'any-device',
@@ -91,7 +91,7 @@ export const mutations: readonly Mutation[] = [
     find: 'may === false',
     replace: 'false',
     breaks: ['G9'],
-    seed: 1,
+    seed: 86,
   },
   {
     name: 'header-of-anybody',
@@ -100,7 +100,7 @@ export const mutations: readonly Mutation[] = [
     find: 'userId !== undefined && userId === ownUser',
     replace: 'true',
     breaks: ['G9'],
-    seed: 1,
+    seed: 23,
   },
   {
     name: 'checkpoints-unverified',
@@ -327,7 +327,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       'if (shipment[0].sequence % 3 === 0 && !this.late) this.late = shipment; else { this.confirms.number(shipment); if (this.late) { this.confirms.number(this.late); this.late = undefined; } }',
     breaks: ['G3'],
-    seed: 3,
+    seed: 4,
   },
   {
     name: 'confirm-for-all',
@@ -391,7 +391,7 @@ export const mutations: readonly Mutation[] = [
     find: "'x-overflow': 'reject-publish' }",
     replace: "'x-overflow': 'drop-head' }",
     breaks: ['G1', 'G2', 'G5'],
-    seed: 53,
+    seed: 5,
   },
   {
     name: 'no-rewind',
@@ -428,7 +428,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (generation.knows(hash))',
     replace: 'if (false)',
     breaks: ['G4'],
-    seed: 9,
+    seed: 3,
   },
   {
     name: 'silent-removal',
@@ -446,7 +446,7 @@ export const mutations: readonly Mutation[] = [
     find: '...(chain === undefined ? {} : { chain }),',
     replace: '',
     breaks: ['G8'],
-    seed: 5,
+    seed: 3,
   },
   {
     name: 'unreported',
@@ -504,7 +504,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await this.#ticking;',
     replace: '',
     breaks: ['live', 'G2', 'G7', 'G8'],
-    seed: 285,
+    seed: 394,
   },
   {
     name: 'uncredited',
@@ -633,7 +633,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (this.#settled.size === this.size)',
     replace: 'if (this.#settled.size > 0)',
     breaks: ['G1', 'G2', 'G4', 'G5'],
-    seed: 135,
+    seed: 12,
   },
   {
     name: 'blamed-fellows',
@@ -642,7 +642,7 @@ export const mutations: readonly Mutation[] = [
     find: 'const blamed = blame(run[at]);\n    return [run.slice(0, at), ...blamed, run.slice(at + 1)];',
     replace: 'return run.flatMap(blame);',
     breaks: ['G5'],
-    seed: 192,
+    seed: 88,
   },
   {
     name: 'dropped-letters',
@@ -660,7 +660,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (heads.length === 0)\n                await parking.unpark(group, device);\n            return heads;',
     replace: 'await parking.unpark(group, device); return [];',
     breaks: ['G4', 'G6'],
-    seed: 26,
+    seed: 16,
   },
   {
     name: 'parked-after-the-ack',
@@ -697,7 +697,7 @@ export const mutations: readonly Mutation[] = [
     find: "return kind === 'park' || kind === 'hold';",
     replace: 'return false;',
     breaks: ['G6'],
-    seed: 39,
+    seed: 90,
   },
   {
     name: 'removed-without-effect',
@@ -726,7 +726,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await withLetter(tx, without(claimed, parcels), options)',
     replace: 'new Set()',
     breaks: ['G4', 'G5', 'G6'],
-    seed: 473,
+    seed: 514,
   },
   {
     name: 'letters-after-the-ack',
@@ -737,7 +737,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       "for (const [{ delivery }] of live) parts.settlement.settle(delivery, 'dead'); const full = parts.letters.full(parts.consumer.group);",
     breaks: ['G5', 'G9'],
-    seed: 148,
+    seed: 30,
   },
   {
     name: 'letters-twice',
@@ -765,7 +765,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       "if (full) { for (const [{ delivery }] of live) parts.settlement.settle(delivery, 'dead'); return; }",
     breaks: ['G5', 'G9'],
-    seed: 30,
+    seed: 45,
   },
   {
     name: 'letters-of-the-recorded',
@@ -792,7 +792,7 @@ export const mutations: readonly Mutation[] = [
     find: 'else if (isOutage(result.error)) {',
     replace: 'else if (result === undefined) {',
     breaks: ['G5', 'error'],
-    seed: 1,
+    seed: 49,
   },
   {
     name: 'no-story',
@@ -810,7 +810,7 @@ export const mutations: readonly Mutation[] = [
     find: "...(ordered && { 'x-single-active-consumer': true }),",
     replace: '',
     breaks: ['G6'],
-    seed: 6,
+    seed: 2,
   },
   {
     name: 'replay-not-resolved',

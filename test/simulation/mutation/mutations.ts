@@ -717,6 +717,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (!(await this.#tenure.keeps(tx)))\n            return undefined;',
     replace: '',
     breaks: ['G4', 'G6'],
+    rare: true,
     seed: 133,
   },
   {

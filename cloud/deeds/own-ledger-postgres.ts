@@ -5,8 +5,7 @@ import { type Candidate, cloudLedger, type Event } from '../../src/contract/even
 import { TidegateError } from '../../src/errors.ts'
 import type { Statements } from '../database/statements.ts'
 import { postgresHistory } from '../history/history-postgres.ts'
-import type { HistoryRecord } from '../history/history.ts'
-import { textColumns } from '../history/record.ts'
+import { recordOf } from '../history/record.ts'
 
 /** What the cloud puts into its ledger. */
 export type OwnCandidate = Omit<Candidate, 'specversion' | 'datacontenttype'>
@@ -65,19 +64,6 @@ export function ownLedgerIn(statements: Statements, random: Random): OwnLedger {
       await statements.run('own-ledger-move', moveSql, [last + written.length, chain])
       return written
     },
-  }
-}
-
-function recordOf({ event, text }: { event: Event; text: string }): HistoryRecord {
-  const { gateway, epoch, sequence } = event
-  return {
-    gateway,
-    epoch,
-    sequence,
-    ...textColumns(event),
-    disposition: 'accepted',
-    reason: undefined,
-    body: text,
   }
 }
 

@@ -63,8 +63,7 @@ function createHistoryDelivery(
     properties: { messageId: id, appId: gateway, contentType: wire.contentType },
     propertyBlock: Buffer.alloc(0),
     attempt: 1,
-    // What became of it when it was handed over before, nobody here knows.
-    redelivered: true,
+    redelivered: false,
     arrivedAtMs: nowMs,
     get lost() {
       return isLost()

@@ -6,9 +6,9 @@ import { type Event, ledgerType, rejectedType } from '../../src/contract/event.t
 import type { Logger } from '../../src/log.ts'
 import type { Statements } from '../database/statements.ts'
 import { type BatchEntry, type Consumer, makeConsumer } from '../pipeline/definition.ts'
-import { dispositionOf, textColumns } from './record.ts'
+import { recordOf } from './record.ts'
 import { readLedgerEntry } from './ledger-entry.ts'
-import type { History, HistoryRecord, LedgerNote, RepeatReason } from './history.ts'
+import type { History, LedgerNote, RepeatReason } from './history.ts'
 
 /**
  * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
@@ -31,7 +31,7 @@ export function historyConsumer(historyIn: (transaction: Statements) => History)
 }
 
 async function keep(entries: readonly BatchEntry[], history: History, log: Logger): Promise<void> {
-  const appended = await history.append(entries.map(record))
+  const appended = await history.append(entries.map(recordOf))
   const accounts: Event[] = []
   const repeats: LedgerNote[] = []
   const rivals: Event[] = []
@@ -74,18 +74,6 @@ function inspect(event: Event): TidegateError | undefined {
     })
   }
   return undefined
-}
-
-function record({ event, text, fault }: BatchEntry): HistoryRecord {
-  return {
-    gateway: event.gateway,
-    epoch: event.epoch,
-    sequence: event.sequence,
-    ...textColumns(event),
-    disposition: dispositionOf(event.type, fault !== undefined),
-    reason: fault && `${fault.code}: ${fault.message}`.slice(0, 500).replaceAll('\0', ''),
-    body: text,
-  }
 }
 
 /** One line for all of them: a device that begins its IDs anew makes many. */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Event, rejectedType, type Rejection } from '../../src/contract/event.ts'
+import type { TidegateError } from '../../src/errors.ts'
 import type { HistoryRecord } from './history.ts'
 
 /** The columns of history that say again what the wire text says. */
@@ -29,6 +30,27 @@ export function textColumns(text: Readonly<Partial<Record<keyof Event, unknown>>
     dataschema: optional(text.dataschema),
     timeMs: Date.parse(String(text.time)),
     recordedMs: Date.parse(String(text.recordedtime)),
+  }
+}
+
+/** `fault` is what is wrong with it. */
+export function recordOf({
+  event,
+  text,
+  fault,
+}: {
+  event: Event
+  text: string
+  fault?: TidegateError | undefined
+}): HistoryRecord {
+  return {
+    gateway: event.gateway,
+    epoch: event.epoch,
+    sequence: event.sequence,
+    ...textColumns(event),
+    disposition: dispositionOf(event.type, fault !== undefined),
+    reason: fault && `${fault.code}: ${fault.message}`.slice(0, 500).replaceAll('\0', ''),
+    body: text,
   }
 }
 

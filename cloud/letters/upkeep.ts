@@ -70,7 +70,8 @@ export interface LetterBook {
   close(): Promise<void>
 }
 
-const noReplays: ReplaysUnderWay = {
+/** There is none. */
+export const noReplays: ReplaysUnderWay = {
   replays: 0,
   oldestAgeMs: 0,
   stillMs: 0,

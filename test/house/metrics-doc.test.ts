@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Delivery } from '../../cloud/amqp/delivery.ts'
 import type { Group } from '../../cloud/groups/group.ts'
+import { noReplays } from '../../cloud/letters/upkeep.ts'
 import { createMetrics as createCloudMetrics } from '../../cloud/ops/metrics.ts'
 import { createMetrics as createEdgeMetrics } from '../../edge/ops/metrics.ts'
 import type { OutboxStats } from '../../edge/outbox/outbox.ts'
@@ -61,16 +62,7 @@ function started() {
     groups: [idleGroup],
     letters: () => [],
     unattended: () => [{ group: 'gone', devices: 1 }],
-    replays: () => ({
-      replays: 0,
-      oldestAgeMs: 0,
-      stillMs: 0,
-      sent: 0,
-      resolved: 0,
-      failed: 0,
-      repeats: 0,
-      historyLeft: 0,
-    }),
+    replays: () => noReplays,
     starveAfterMs: 300_000,
     horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,

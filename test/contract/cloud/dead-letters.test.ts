@@ -10,6 +10,7 @@ import {
   type DeadLetters,
 } from '../../../cloud/letters/dead-letters.ts'
 import { postgresDeadLetters } from '../../../cloud/letters/dead-letters-postgres.ts'
+import { noReplays } from '../../../cloud/letters/upkeep.ts'
 import { postgresUpkeep } from '../../../cloud/letters/upkeep-postgres.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -391,17 +392,7 @@ describe('dead letters in PostgreSQL', () => {
 
   test('replays that have not ended are counted together, with what is not folded into them yet', async () => {
     await postgres.query('truncate tidegate.replays cascade')
-    const none = {
-      replays: 0,
-      oldestAgeMs: 0,
-      stillMs: 0,
-      sent: 0,
-      resolved: 0,
-      failed: 0,
-      repeats: 0,
-      historyLeft: 0,
-    }
-    expect(await upkeep().replays()).toEqual(none)
+    expect(await upkeep().replays()).toEqual(noReplays)
     await postgres.query(
       `insert into tidegate.deeds (deed, actor, roles, verb, request) values ('00000000-0000-4000-8000-000000000001', 'ada', '{}', 'replay', '{}')`,
     )

@@ -14,6 +14,7 @@ import { createDatabase as poolOf } from '../../../cloud/database/database-postg
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { ownLedgerIn } from '../../../cloud/deeds/own-ledger-postgres.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
+import { recordOf } from '../../../cloud/history/record.ts'
 import { indexPartitions } from '../../../cloud/retention/indexes-postgres.ts'
 import { asOwner } from '../../../cloud/retention/owner-postgres.ts'
 import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
@@ -25,7 +26,6 @@ import {
   openRetentionBench,
   ownerParts,
   recorded,
-  recordOf,
   type RetentionBench,
   second,
 } from '../../support/cloud/retention-bench.ts'

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
-import type { Appended, HistoryRecord } from '../../../cloud/history/history.ts'
-import { textColumns } from '../../../cloud/history/record.ts'
+import type { Appended } from '../../../cloud/history/history.ts'
+import { recordOf } from '../../../cloud/history/record.ts'
 import { attachArchive, type Attached, detachArchive } from '../../../cloud/retention/attach-postgres.ts'
 import { asOwner, type OwnerParts, type OwnerSession } from '../../../cloud/retention/owner-postgres.ts'
 import {
@@ -123,19 +123,6 @@ export const someDeed = () => ({
   by: { actor: 'tester', roles: ['admin'] },
   reason: 'older than 90 days',
 })
-
-export function recordOf({ event, text: body }: Encoded): HistoryRecord {
-  const { gateway, epoch, sequence } = event
-  return {
-    gateway,
-    epoch,
-    sequence,
-    ...textColumns(event),
-    disposition: 'accepted',
-    reason: undefined,
-    body,
-  }
-}
 
 const rowsSql = (table: string): string => `
 select row_to_json(e)::text as row from (

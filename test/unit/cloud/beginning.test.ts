@@ -372,6 +372,24 @@ describe('a group that begins at the beginning of history', () => {
     await beginning.close()
   })
 
+  test('that a person stops ends with a page in hand that may not go on', async () => {
+    let ended: string | undefined
+    const beginning = startBeginning({
+      ...quietParts,
+      // As while its group is paused: nothing of it is settled.
+      onDelivery: () => {},
+      beginnings: {
+        ...quietBeginnings,
+        read: async () => ({ events: [eventOf(0)], next: '1', more: true, exhausted: false }),
+        keep: async () => 'stopping',
+        end: async (_claimed, state) => void (ended = state),
+      },
+    })
+    await beginning.over
+    expect(ended).toBe('stopped')
+    await beginning.close()
+  })
+
   test('is done by whoever took it, as long as that one keeps it', async () => {
     const world = new World(1, undefined, { killsMax: 0 })
     await world.run()

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Group } from '../../../cloud/groups/group.ts'
+import { noReplays } from '../../../cloud/letters/upkeep.ts'
 import { readiness } from '../../../cloud/ops/readiness.ts'
 import type { Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { TidegateError } from '../../../src/errors.ts'
@@ -34,16 +35,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    replays: () => ({
-      replays: 0,
-      oldestAgeMs: 0,
-      stillMs: 0,
-      sent: 0,
-      resolved: 0,
-      failed: 0,
-      repeats: 0,
-      historyLeft: 0,
-    }),
+    replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   expect(checks['group.history']).toEqual({
@@ -76,16 +68,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    replays: () => ({
-      replays: 0,
-      oldestAgeMs: 0,
-      stillMs: 0,
-      sent: 0,
-      resolved: 0,
-      failed: 0,
-      repeats: 0,
-      historyLeft: 0,
-    }),
+    replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['group.writer'] ?? {}
@@ -188,16 +171,7 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    replays: () => ({
-      replays: 0,
-      oldestAgeMs: 0,
-      stillMs: 0,
-      sent: 0,
-      resolved: 0,
-      failed: 0,
-      repeats: 0,
-      historyLeft: 0,
-    }),
+    replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['projection.energy.3']

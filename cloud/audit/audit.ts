@@ -99,7 +99,7 @@ class LedgerWalk {
     if (this.#next - this.#stateAt >= (this.#ledger.statesEvery ?? statesEvery) || !isSettled)
       await this.#tellState()
     if (!isSettled) this.#unsettled = true
-    await this.#passHole(sequence - 1, storedMs)
+    if (sequence > this.#next) await this.#passHole(sequence - 1, storedMs)
     addRange(event.isArchived ? this.#found.retired : this.#found.present, sequence, sequence)
     if (event.isArchived) this.#found.retiredRead++
     if (this.#chain === undefined) this.#found.unverifiedLinks++

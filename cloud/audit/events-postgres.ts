@@ -1,5 +1,5 @@
 import { claimedChain } from '../../src/contract/codec.ts'
-import { retiredAt, type RetiredRange } from '../deeds/retirements.ts'
+import { retiredAt, RetiredPlaces, type RetiredRange } from '../deeds/retirements.ts'
 import type { AuditedEvent } from './event.ts'
 import type { Query } from './notes-postgres.ts'
 import type { LedgerName } from './notes.ts'
@@ -50,8 +50,8 @@ async function* archived(
   events: AsyncIterable<AuditedEvent>,
   retired: readonly RetiredRange[],
 ): AsyncGenerator<AuditedEvent> {
-  for await (const event of events)
-    if (retiredAt(retired, event.sequence)) yield { ...event, isArchived: true }
+  const places = new RetiredPlaces(retired)
+  for await (const event of events) if (places.has(event.sequence)) yield { ...event, isArchived: true }
 }
 
 async function* merged(

@@ -116,12 +116,12 @@ async function openMarks({
   if (file === undefined || keyFile === undefined) return undefined
   const { readMarks, readMarksKey } = await import('./marks-file.ts')
   const { lockMarks } = await import('./lock.ts')
-  const { placeOf } = await import('./marking-postgres.ts')
+  const { ledgerKey } = await import('../../deeds/acceptances.ts')
   const key = await readMarksKey(keyFile)
   const lock = key.privateKey && (await lockMarks(file))
   try {
     const before = await readMarks(file, key, { mayBegin: full === true })
-    const marked = new Set(before.map(placeOf))
+    const marked = new Set(before.map(ledgerKey))
     const unknown = forget.find((name) => !marked.has(name))
     if (unknown !== undefined) throw notTogether(`--forget ${unknown}: there is no mark of it in ${file}`)
     return { file, key, lock, before }

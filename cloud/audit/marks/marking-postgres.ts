@@ -3,6 +3,7 @@ import type { DemandedHead } from '../checkpoints.ts'
 import type { Query } from '../notes-postgres.ts'
 import type { LedgerName } from '../notes.ts'
 import type { LedgerState } from '../ledger.ts'
+import { ledgerKey } from '../../deeds/acceptances.ts'
 import { claimedChain } from '../../../src/contract/codec.ts'
 import {
   digestOfRetired,
@@ -56,7 +57,7 @@ export interface MarkingOptions {
 
 /** Marks that audits go on from, and that they make anew. */
 export function markingIn({ marks, isFull, forgotten, at }: MarkingOptions): Marking & { made(): Mark[] } {
-  const isForgotten = (mark: LedgerName): boolean => forgotten.includes(placeOf(mark))
+  const isForgotten = (mark: LedgerName): boolean => forgotten.includes(ledgerKey(mark))
   const known = new Map(marks.filter((mark) => !isForgotten(mark)).map((mark) => [nameOf(mark), mark]))
   const made = new Map(known)
   let now: Since = { horizon: { era: 0, since: '0', tx: '0' }, fresh: new Map() }
@@ -184,11 +185,6 @@ function isKnown({ era, since, tx }: Horizon, eras: readonly Horizon[]): boolean
 
 function earliest(horizons: readonly Horizon[]): Horizon | undefined {
   return horizons.toSorted((a, b) => a.era - b.era || (BigInt(a.tx) < BigInt(b.tx) ? -1 : 1))[0]
-}
-
-/** As `--forget` names it. */
-export function placeOf({ gateway, epoch }: LedgerName): string {
-  return `${gateway}/${epoch}`
 }
 
 function nameOf({ gateway, epoch }: LedgerName): string {

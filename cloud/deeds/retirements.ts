@@ -38,7 +38,8 @@ export interface Retirements {
 
 const time = z.iso.datetime({ offset: true })
 const said = {
-  deed: z.string(),
+  /** A UUID of any version: the tables have it as such, and are asked for it by their indexes. */
+  deed: z.guid(),
   partition: z.string(),
   /** null: from whenever. */
   from: time.nullable(),
@@ -88,18 +89,27 @@ const iso = (column: string): string =>
 const retirementSql = `
 select retirement::text as deed, partition, ${iso('from_time')} as "from", ${iso('until_time')} as until, sha256, events::float8 as events,
        json_build_object('count', repeats, 'sha256', repeats_sha256) as repeats
-from tidegate.retirements where retirement::text = $1`
+from tidegate.retirements where retirement = $1::uuid`
 
 const rangeColumns = `from_sequence::float8 as "from", to_sequence::float8 as "to", chain_before as before, chain`
 
+/** Of texts of repeats, what an event says of them: how many there are, and the SHA-256 of their SHA-256, in order. */
+export const repeatsDigest = `
+count(*)::float8 as count,
+encode(sha256(coalesce(string_agg(text_sha256, ''::bytea order by text_sha256), ''::bytea)), 'hex') as sha256`
+
+/** By which the text of a repeat is known. */
+export function textHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
 const repeatsSql = `
-select count(*)::float8 as count,
-       encode(sha256(coalesce(string_agg(text_sha256, ''::bytea order by text_sha256), ''::bytea)), 'hex') as sha256
-from tidegate.retired_repeats where retirement::text = $1`
+select ${repeatsDigest}
+from tidegate.retired_repeats where retirement = $1::uuid`
 
 const withOriginalsSql = `
 select distinct encode(text_sha256, 'hex') as sha256 from tidegate.retired_repeats
-where text_sha256 = any(array(select decode(hex, 'hex') from unnest($1::text[]) as hex)) and retirement::text = any($2::text[])`
+where text_sha256 = any(array(select decode(hex, 'hex') from unnest($1::text[]) as hex)) and retirement = any($2::uuid[])`
 
 const citingSql = `
 select retirement::text as retirement, gateway, epoch, ${rangeColumns}
@@ -166,7 +176,7 @@ export async function readRetirements(query: Query): Promise<Retirements> {
     ledgers: async () => (proven.size === 0 ? [] : query<LedgerName>(ledgersSql)),
     async withOriginals(texts) {
       if (deeds.size === 0 || texts.length === 0) return new Set()
-      const byHash = new Map(texts.map((text) => [createHash('sha256').update(text).digest('hex'), text]))
+      const byHash = new Map(texts.map((text) => [textHash(text), text]))
       const rows = await query<{ sha256: string }>(withOriginalsSql, [[...byHash.keys()], [...deeds.keys()]])
       return new Set(rows.map(({ sha256 }) => byHash.get(sha256) as string))
     },

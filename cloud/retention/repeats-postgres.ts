@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import { textArray } from '../database/arrays-postgres.ts'
 import type { Transaction } from '../database/storage.ts'
+import { repeatsDigest, textHash } from '../deeds/retirements.ts'
 import { type OwnerSession, quoted } from './owner-postgres.ts'
 
 /** Of the texts of repeats: how many there are, and the SHA-256 of their SHA-256, in order. */
@@ -65,8 +65,7 @@ export async function gatherMore(
 }
 
 const gatheredSql = `
-select count(*)::float8 as count,
-       encode(sha256(coalesce(string_agg(text_sha256, ''::bytea order by text_sha256), ''::bytea)), 'hex') as sha256
+select ${repeatsDigest}
 from ${gathered}`
 
 export async function gatheredRepeats(tx: Pick<Transaction, 'query'>): Promise<Repeats> {
@@ -89,8 +88,4 @@ export async function forgetGathered(query: OwnerSession['query']): Promise<void
 function identityOf(body: string): { id: string; source: string } {
   const { id, source } = JSON.parse(body) as Record<string, unknown>
   return { id: String(id).replaceAll('\0', ''), source: String(source).replaceAll('\0', '') }
-}
-
-function textHash(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
 }

@@ -111,6 +111,8 @@ describe('what is no evidence', () => {
     const about = { deed, partition: 'x', from: null, until: '9999-01-01T00:00:00Z', sha256: 'x', events: 1 }
     const repeats = { count: 0, sha256: hash('') }
     for (const ranges of [[], [range]]) await forgeOwn('dev.tidegate.retired', { ...about, repeats, ranges })
+    // No retirement could be known by this.
+    await forgeOwn('dev.tidegate.retired', { ...about, repeats, ranges: [range], deed: 'x' })
     await forgeOwn('dev.tidegate.attached', { retirement: deed })
     const report = await auditOf('gateway-1')
     expect(report).toMatchObject({ ok: false, retired: { count: 0 } })

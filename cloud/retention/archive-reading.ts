@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { messageOf, TidegateError } from '../../src/errors.ts'
+import { placeText } from '../audit/event.ts'
 import { altered, manifestOf, manifestSuffix, suffix, unusable } from './archive-file.ts'
 import {
   type ArchivedRow,
@@ -73,7 +74,7 @@ async function* readOpen(file: FileHandle, path: string, manifest: Manifest): As
     const examined = await chains.examine(row)
     const { fault } = examined
     if (fault !== undefined && !faulty.has(placeKey(row)))
-      throw altered(path, `the event ${row.gateway}/${row.epoch}/${row.sequence}: ${fault.detail}`)
+      throw altered(path, `the event ${placeText(row)}: ${fault.detail}`)
     ranges.add(examined)
     events++
     yield examined

@@ -2,10 +2,10 @@ import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
-import { textColumns } from '../history/record.ts'
+import { type TextColumns, textColumns } from '../history/record.ts'
 import { readArchive, readManifest } from './archive-reading.ts'
-import type { ArchivedRow, Manifest, StoredColumns } from './format.ts'
-import { type OwnerSession, patiently, quoted } from './owner-postgres.ts'
+import type { ArchivedRow, Manifest } from './format.ts'
+import { lockTimeoutMs, type OwnerSession, patiently, quoted } from './owner-postgres.ts'
 
 export interface Attached {
   archive: string
@@ -68,7 +68,7 @@ export async function detachArchive(archive: string, deed: Why, owner: OwnerSess
   if (table === undefined || row?.there !== true) throw notAttached(archive)
   await patiently(owner, () =>
     doOnce('detach', { ...deed, request: { archive } }, owner, async (tx) => {
-      await tx.query(`set local lock_timeout = '400ms'`)
+      await tx.query(`set local lock_timeout = ${lockTimeoutMs}`)
       await tx.query(`drop table ${table}`)
       await tx.query('delete from tidegate.attachments where archive = $1', [archive])
       return { archive }
@@ -163,7 +163,7 @@ async function load(
 ): Promise<void> {
   const texts = rows.map(({ text }) => textColumns(JSON.parse(text) as object))
   const of = (key: keyof ArchivedRow): unknown[] => rows.map((row) => row[key])
-  const said = (key: keyof StoredColumns): unknown[] => texts.map((text) => text[key])
+  const said = (key: keyof TextColumns): unknown[] => texts.map((text) => text[key])
   await storage.transaction(async (tx: Transaction) => {
     // What is lost of it in a crash is loaded anew.
     await tx.query('set local synchronous_commit = off')

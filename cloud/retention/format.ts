@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { claimedChain, genesis } from '../../src/contract/codec.ts'
 import { cloudLedger, ledgerType } from '../../src/contract/event.ts'
 import { type AuditFault, examineEvent, parseText } from '../audit/event.ts'
-import { textColumns } from '../history/record.ts'
+import { type TextColumns, textColumns } from '../history/record.ts'
 import type { LedgerPlace } from '../history/history.ts'
 
 /**
@@ -100,7 +100,7 @@ export type Manifest = z.infer<typeof manifestSchema>
  * and what was retired, and what gateways say of losses.
  */
 export function isKept({ gateway, text }: Pick<ArchivedRow, 'gateway' | 'text'>): boolean {
-  return gateway === cloudLedger || (JSON.parse(text) as { type?: unknown }).type === ledgerType
+  return gateway === cloudLedger || parseText(text)?.['type'] === ledgerType
 }
 
 /** The same in SQL, of `tidegate.events`. */
@@ -131,21 +131,18 @@ export function placeKey({ gateway, epoch, sequence }: LedgerPlace): string {
   return `${gateway}\n${epoch}\n${sequence}`
 }
 
-/** The columns of a row of history that its text says again, as they are stored. */
-export type StoredColumns = ReturnType<typeof textColumns>
-
 /** Follows rows in the order of their places, and says what of them is not as it was written (G8). */
 export class Chains {
   readonly #chainBefore: (place: LedgerPlace) => Promise<string | undefined>
   #last: (LedgerPlace & { chain: string | undefined }) | undefined
 
   /** `chainBefore`: the chain value of the place before one, if it is known. */
-  constructor(chainBefore: (place: LedgerPlace) => Promise<string | undefined> = async () => undefined) {
+  constructor(chainBefore: (place: LedgerPlace) => Promise<string | undefined>) {
     this.#chainBefore = chainBefore
   }
 
   /** `columns`: as they are stored; where there is the text alone, those that are made of it. */
-  async examine(row: ArchivedRow, columns?: StoredColumns): Promise<Examined> {
+  async examine(row: ArchivedRow, columns?: TextColumns): Promise<Examined> {
     const { gateway, epoch, sequence, text: body, disposition, reason } = row
     const follows =
       this.#last?.gateway === gateway && this.#last.epoch === epoch && this.#last.sequence === sequence - 1

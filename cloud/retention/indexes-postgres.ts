@@ -1,4 +1,4 @@
-import { type OwnerSession, patiently, type Query, quoted } from './owner-postgres.ts'
+import { lockTimeoutMs, type OwnerSession, patiently, type Query, quoted } from './owner-postgres.ts'
 
 interface Index {
   name: string
@@ -78,7 +78,7 @@ export async function indexPartitions(
     for (const { name } of await query<{ name: string }>(formerSql, [partition])) {
       await patiently(owner, () =>
         storage.transaction(async (tx) => {
-          await tx.query(`set local lock_timeout = '400ms'`)
+          await tx.query(`set local lock_timeout = ${lockTimeoutMs}`)
           await tx.query(`alter table tidegate.${quoted(partition)} drop constraint ${quoted(name)}`)
         }, signal),
       )

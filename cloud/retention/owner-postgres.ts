@@ -54,9 +54,7 @@ export async function asOwner<T>(
       lockKey,
     ])
     if (!rows[0]?.locked) throw busy(where)
-    const query: Query = async <Row extends object>(text: string, values: readonly unknown[] = []) =>
-      (await client.query<Row>(text, [...values])).rows
-    return await work({ ...parts, where, query, storage: storageOn(client, where) })
+    return await work({ ...parts, where, query: queryOn(client), storage: storageOn(client, where) })
   } catch (error) {
     throw outageOfOurs(where, error) ?? error
   } finally {
@@ -74,15 +72,17 @@ export async function reading<T>(database: Database, work: (query: Query) => Pro
     await trustNoSchema(client)
     await becomeOwner(client)
     await requireSchema(client, migrations, database.where)
-    return await work(
-      async <Row extends object>(text: string, values: readonly unknown[] = []) =>
-        (await client.query<Row>(text, [...values])).rows,
-    )
+    return await work(queryOn(client))
   } catch (error) {
     throw outageOfOurs(database.where, error) ?? error
   } finally {
     client.release(true)
   }
+}
+
+function queryOn(client: PoolClient): Query {
+  return async <Row extends object>(text: string, values: readonly unknown[] = []) =>
+    (await client.query<Row>(text, [...values])).rows
 }
 
 function storageOn(client: PoolClient, where: string): Storage {
@@ -110,7 +110,7 @@ function storageOn(client: PoolClient, where: string): Storage {
  * How long readers and writers of history stand still at the most while we wait for its lock. Shorter than the second after which
  * PostgreSQL looks for a deadlock and may end either side: it is always we who give up.
  */
-const lockTimeoutMs = 400
+export const lockTimeoutMs = 400
 /** Longer than `deadlock_timeout`, after which an autovacuum is ended for us. */
 const vacuumTimeoutMs = 5_000
 const pauseMs = 1_500
@@ -147,15 +147,14 @@ export async function patiently<T>({ clock, log, signal }: OwnerParts, work: () 
  * into it: in the other order two could wait for each other.
  */
 export async function lockHistory(tx: Transaction, ...partitions: readonly string[]): Promise<void> {
+  const tables = ['events_other', ...partitions].map((name) => `tidegate.${quoted(name)}`)
   // Nobody who reads or writes waits for this lock. An autovacuum that has it gives way to who has waited for a second, and comes no more.
   await tx.query(`set local lock_timeout = ${vacuumTimeoutMs}`)
-  for (const partition of ['events_other', ...partitions])
-    await tx.query(`lock table tidegate.${quoted(partition)} in share update exclusive mode`)
+  for (const table of tables) await tx.query(`lock table ${table} in share update exclusive mode`)
   await tx.query(`set local lock_timeout = ${lockTimeoutMs}`)
   await tx.query('select from tidegate.own_ledger for update')
   await tx.query('lock table only tidegate.events in access exclusive mode')
-  for (const partition of ['events_other', ...partitions])
-    await tx.query(`lock table tidegate.${quoted(partition)} in access exclusive mode`)
+  for (const table of tables) await tx.query(`lock table ${table} in access exclusive mode`)
 }
 
 /** A name in SQL. */

@@ -1,7 +1,8 @@
 import { claimedChain } from '../../src/contract/codec.ts'
 import type { AuditFault } from '../audit/event.ts'
 import type { LedgerPlace } from '../history/history.ts'
-import { type ArchivedRow, Chains, type Examined, type StoredColumns } from './format.ts'
+import type { TextColumns } from '../history/record.ts'
+import { type ArchivedRow, Chains, type Examined } from './format.ts'
 import { type OwnerSession, type Query, quoted } from './owner-postgres.ts'
 
 /** What is stored at one moment: `pg_snapshot`, and the era. */
@@ -83,7 +84,7 @@ async function chainBefore(
   return claimedChain(row.text) ?? (JSON.parse(row.text) as { chain?: string }).chain
 }
 
-function columnsOf(row: Row): StoredColumns {
+function columnsOf(row: Row): TextColumns {
   const { source, id, type, subject, dataschema, timeMs, recordedMs } = row
   return {
     source,

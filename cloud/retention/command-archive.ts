@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { userInfo } from 'node:os'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { codeOf, explain, TidegateError } from '../../src/errors.ts'
 import { durationOf } from '../../src/settings/command-line.ts'
 import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
-import { owning, say } from './owning.ts'
+import { placeText } from '../audit/event.ts'
 import type { Deed } from '../deeds/deeds.ts'
+import { userName } from '../os-user.ts'
+import { owning, say } from './owning.ts'
 import type { OwnerSession } from './owner-postgres.ts'
 import type { Retirable } from './partitions-postgres.ts'
 
@@ -84,7 +85,7 @@ async function chosen(owner: OwnerSession, { olderThan, partition }: ArchiveOpti
   const { dueTime, isDue, listPartitions, nowOf, retirable } = await import('./partitions-postgres.ts')
   const all = await listPartitions(owner.query, { count: false })
   if (partition === undefined) {
-    const nowMs = await dueTime(owner)
+    const nowMs = await dueTime(owner, all)
     return all.filter((one) => isDue(one, { nowMs, olderThanMs: olderThan ?? Infinity }))
   }
   // Of two clocks the one that says that less is over.
@@ -102,8 +103,8 @@ async function archive(
   const archived = await archivePartition(standing, { owner, folder, keepFaulty })
   const { path, manifest } = archived
   say(`${partition}: ${manifest.events} events in ${path}, SHA-256 ${manifest.sha256}`)
-  for (const { gateway, epoch, sequence, detail } of manifest.faulty.slice(0, faultyShownMax))
-    say(`    ${gateway}/${epoch}/${sequence} is not as it was written: ${detail}`)
+  for (const one of manifest.faulty.slice(0, faultyShownMax))
+    say(`    ${placeText(one)} is not as it was written: ${one.detail}`)
   if (!drop) return
   const { kept } = await retirePartition(archived, deedOf(reason), owner)
   say(`${partition} is dropped, on record in the cloud's own ledger; ${kept} of its events stay`)
@@ -146,7 +147,7 @@ function sha256Of(text: string): string {
 }
 
 function deedOf(reason = ''): Omit<Deed<unknown>, 'request'> {
-  const by = { actor: `local:${userInfo().username}`, roles: ['admin'] }
+  const by = { actor: `local:${userName()}`, roles: ['admin'] }
   return { key: randomUUID(), by, reason }
 }
 

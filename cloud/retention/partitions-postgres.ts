@@ -106,14 +106,17 @@ const idleMaxMs = 30 * 24 * 3_600_000
 /**
  * By which something is due: the time of the database, if it is near that of whoever asks, and history is not much older than that. One
  * clock that is ahead would make all of history due.
+ * @param listed all partitions, as `listPartitions` tells of them
  * @throws TidegateError `CLOCK_DOUBTED`
  */
-export async function dueTime({ query, clock }: Pick<OwnerSession, 'query' | 'clock'>): Promise<number> {
+export async function dueTime(
+  { query, clock }: Pick<OwnerSession, 'query' | 'clock'>,
+  listed: readonly PartitionStanding[],
+): Promise<number> {
   const nowMs = await nowOf(query)
   const at = new Date(nowMs).toISOString()
   if (!(Math.abs(nowMs - clock.now()) <= clocksApartMaxMs))
     throw doubted(`it is ${at} by the clock of the database, and ${new Date(clock.now()).toISOString()} here`)
-  const listed = await listPartitions(query, { count: false })
   const stored = listed.map(({ newestStored }) => Date.parse(newestStored ?? '')).filter((ms) => ms > 0)
   const newestMs = Math.max(...stored)
   if (stored.length > 0 && newestMs < nowMs - idleMaxMs)

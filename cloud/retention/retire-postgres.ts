@@ -1,11 +1,13 @@
+import { isDeepStrictEqual } from 'node:util'
 import { cloudLedger, retiredType } from '../../src/contract/event.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
+import { placeText } from '../audit/event.ts'
 import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import { ownLedgerIn } from '../deeds/own-ledger-postgres.ts'
-import { refuseOther, removeArchive, stampOf, writeArchive } from './archive-file.ts'
-import { readArchive } from './archive-reading.ts'
+import { altered, refuseOther, removeArchive, stampOf, writeArchive } from './archive-file.ts'
+import { readArchive, readManifest } from './archive-reading.ts'
 import { drop, keepAcceptances, keepSettledAcceptances } from './drop-postgres.ts'
 import {
   type ArchivedRange,
@@ -54,8 +56,9 @@ export interface Archived {
 
 /**
  * Archives a partition as it is at one moment, and changes nothing in the database. When it resolves the archive is on the disk, and was read
- * back.
- * @throws TidegateError `ARCHIVE_REFUSED`, `ARCHIVE_FILE`, `ARCHIVE_ALTERED`
+ * back, and so was its manifest.
+ * @throws TidegateError `ARCHIVE_REFUSED`: something is not as it was written; `ARCHIVE_FILE`, `ARCHIVE_ALTERED`: the archive or its manifest on
+ *   the disk is not what was written
  */
 export async function archivePartition(
   { partition, from, until }: Retirable,
@@ -67,6 +70,9 @@ export async function archivePartition(
   const written = await writeArchive({ partition, from, until, rows, folder, log })
   const faulty = new Set(written.manifest.faulty.map(placeKey))
   const stamp = await stampOf(written.path)
+  const { manifest } = await readManifest(written.path)
+  if (!isDeepStrictEqual(manifest, written.manifest))
+    throw altered(written.path, 'its manifest is not what was written')
   const ranges = new Ranges()
   let kept = 0
   for await (const examined of readArchive(written.path, written.manifest)) {
@@ -88,10 +94,10 @@ async function* refusingFaulty(rows: AsyncIterable<Examined>, max: number): Asyn
   }
 }
 
-function refused({ gateway, epoch, sequence, detail }: Faulty, max: number): TidegateError {
+function refused(faulty: Faulty, max: number): TidegateError {
   const many = max === 0 ? '' : `more than ${max} events are not as they were written, and so is `
   return new TidegateError('ARCHIVE_REFUSED', {
-    message: `${many}${gateway}/${epoch}/${sequence} is not as it was written: ${detail}`,
+    message: `${many}${placeText(faulty)} is not as it was written: ${faulty.detail}`,
     retryable: false,
     hint: 'see what tidegate audit says of this ledger, and restore the event from a backup; if that cannot be: --keep-faulty archives the rest, and what is faulty stays in history; nothing was archived or dropped',
   })
@@ -212,7 +218,7 @@ select $1, gateway, epoch, from_sequence, to_sequence, chain_before, chain, $2, 
 from unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
   as s (gateway, epoch, from_sequence, to_sequence, chain_before, chain)`
 
-/** So that an event of the ledger stays below 100 KB. */
+/** So that an event of the ledger stays small: some 100 KB, 140 at the most. */
 const rangesPerEvent = 500
 
 interface ToRecord {

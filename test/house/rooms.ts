@@ -228,6 +228,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/database',
       'cloud/database/migrations',
       'cloud/database-choice.ts',
+      'cloud/os-user.ts',
     ],
   },
   'cloud/gateways': {

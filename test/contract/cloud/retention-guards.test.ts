@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
@@ -93,7 +94,9 @@ function late(day: number): Encoded {
 
 function dueAt(nowMs: number): Promise<number> {
   const clock = { ...ownerParts.clock, now: () => nowMs }
-  return asOwner(bench.database, { ...ownerParts, clock }, dueTime)
+  return asOwner(bench.database, { ...ownerParts, clock }, async (owner) =>
+    dueTime(owner, await listPartitions(owner.query, { count: false })),
+  )
 }
 
 describe('a place that was retired', () => {
@@ -177,7 +180,33 @@ describe('repeats whose original goes', () => {
   })
 })
 
+test('only one at a time takes history apart: another is told so, and may come when that has ended', async () => {
+  const once = (): Promise<string> => asOwner(bench.database, ownerParts, async () => 'done')
+  const within = asOwner(bench.database, ownerParts, once)
+  await expect(within).rejects.toMatchObject({ code: 'HISTORY_BUSY', retryable: true })
+  expect(await once()).toBe('done')
+})
+
 describe('a drop', () => {
+  test.each([
+    ['another one', (manifest: object) => JSON.stringify({ ...manifest, bytes: 1 }), 'ARCHIVE_ALTERED'],
+    ['none', () => 'no manifest', 'ARCHIVE_FILE'],
+  ])(
+    'needs the manifest on the disk that was written: where it is %s, nothing is dropped (G8)',
+    async (_, other, code) => {
+      const before = await bench.allRows()
+      const debug = ({ step }: { step?: string }): void => {
+        if (step !== 'manifest renamed') return
+        const [name = ''] = readdirSync(bench.folder).filter((file) => file.endsWith('.gz'))
+        const path = manifestOf(join(bench.folder, name))
+        writeFileSync(path, other(JSON.parse(readFileSync(path, 'utf8')) as object))
+      }
+      const log = { ...ownerParts.log, debug } as unknown as typeof ownerParts.log
+      await expect(between(() => {}, { ...ownerParts, log })).rejects.toMatchObject({ code })
+      expect(await bench.allRows()).toEqual(before)
+    },
+  )
+
   test('needs the archive that was verified: gone, or another one, nothing is dropped (G8)', async () => {
     const before = await bench.allRows()
     expect(await between(({ path }) => rmSync(path))).toBe('ARCHIVE_FILE')

@@ -4,7 +4,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import { listOf, wholeNumber } from '../../../src/settings/command-line.ts'
 import type { ReplayItem } from '../../api/rules/shapes.ts'
 import { letterOf, limitOf } from '../filters.ts'
-import { type Page, readList } from '../pages.ts'
+import { list, type Listing, type Page } from '../pages.ts'
 import { watchReplay } from '../progress.ts'
 import { deviceOf, groupOf, momentOf, rateOf, shareOf } from '../readers.ts'
 import {
@@ -146,15 +146,12 @@ function addList(replay: Command): void {
   asking(replay.command('list'))
     .description('show replays, of letters and of history, newest first')
     .addOption(new Option('--limit <count>', 'at most so many').argParser(limitOf).default(50))
-    .action(async ({ limit, ...options }: Asking & { limit: number }) =>
-      withApi(options, async (client) => {
-        const { items, more } = await readList(
-          (paging) => client.get<Page<ReplayItem>>('/v1/replays', { ...paging }),
-          limit,
-        )
-        if (options.json) sayJson({ items, more })
-        else say(replaysText(items) + (more ? `\n… and more: --limit ${limit * 10}` : ''))
-      }),
+    .action(async (options: Listing) =>
+      list(
+        options,
+        (client, paging) => client.get<Page<ReplayItem>>('/v1/replays', { ...paging }),
+        replaysText,
+      ),
     )
 }
 

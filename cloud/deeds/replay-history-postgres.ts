@@ -1,3 +1,4 @@
+import { deviceSource } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import { compareCursors, cursorAheadIn, cursorFault, isCursor } from '../history/reader.ts'
@@ -124,11 +125,11 @@ export async function previewHistory(
 ): Promise<HistoryPreview> {
   await refuseUnfit(tx, { history, generation }, known)
   const { group, types, device, fromMs, untilMs } = history
+  const source = device === undefined ? null : deviceSource(device)
   const byType = new Map<string, number>()
   let after = history.after ?? ''
   let isWhole = false
   for (let chunks = 0; chunks < chunksMax && !isWhole; chunks++) {
-    const source = device === undefined ? null : `/devices/${device}`
     const { rows } = await tx
       .query<CountRow>(countSql, [after, types ?? null, source, fromMs ?? null, untilMs ?? null])
       .catch((error: unknown) => {

@@ -73,12 +73,13 @@ export async function hasQueues(
   group: string,
   partitions: number,
 ): Promise<boolean> {
-  const names = partitionsOf(partitions).flatMap((partition) => [
-    partitionQueue(group, partition),
-    ...formerPartitionQueues(group, partition),
-  ])
-  const counts = await Promise.all(names.map((queue) => countsOf(connection, queue)))
-  return counts.some((each) => each !== undefined)
+  const counts = await Promise.all(
+    partitionsOf(partitions).map((partition) => countsOf(connection, partitionQueue(group, partition))),
+  )
+  return (
+    counts.some((each) => each !== undefined) ||
+    (await formerQueuesOf(connection, group, partitions)).length > 0
+  )
 }
 
 /** Those that exist, oldest first. */
@@ -87,9 +88,9 @@ async function formerQueuesOf(
   group: string,
   partitions: number,
 ): Promise<FormerQueue[]> {
-  const former = Array.from({ length: partitions }, (_, partition) =>
+  const former = partitionsOf(partitions).flatMap((partition) =>
     formerPartitionQueues(group, partition).map((queue) => ({ queue, partition })),
-  ).flat()
+  )
   const counts = await Promise.all(former.map(({ queue }) => countsOf(connection, queue)))
   return former.filter((_, index) => counts[index] !== undefined)
 }

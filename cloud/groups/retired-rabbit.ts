@@ -3,6 +3,7 @@ import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { countsOf, removeQueue, unbind } from '../amqp/topology-rabbit.ts'
 import { partitionBindings } from '../amqp/topology.ts'
 import type { FormerQueue } from '../queues/former.ts'
+import { partitionsOf } from './queues.ts'
 import type { RetiredQueues } from './retired.ts'
 
 export interface RabbitRetiredQueuesOptions {
@@ -25,7 +26,7 @@ export function rabbitRetiredQueues(options: RabbitRetiredQueuesOptions): Retire
   const rungs = [...new Set(ladderMs)].map((delayMs) => ({ queue: rungName(group, delayMs), partition: 0 }))
   const isRung = ({ queue }: FormerQueue): boolean => rungs.some((rung) => rung.queue === queue)
   // The first partition goes last: while there is one, there is something to be done.
-  const numbers = Array.from({ length: partitions }, (_, index) => partitions - 1 - index)
+  const numbers = partitionsOf(partitions).toReversed()
   const isThere = async ({ queue }: FormerQueue): Promise<boolean> =>
     (await countsOf(publishing, queue)) !== undefined
 

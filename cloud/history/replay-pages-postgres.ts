@@ -1,3 +1,4 @@
+import { deviceSource } from '../../src/contract/event.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { HistoryPage, HistoryPages, PageAsked } from '../replays/history-pages.ts'
 import { type FilteredEvent, readFiltered } from './filtered-postgres.ts'
@@ -32,7 +33,7 @@ async function readOn(tx: Transaction, asked: PageAsked, isReadable: boolean): P
   const { types, device, fromMs, untilMs } = selection
   const query = async <Row>(text: string, values?: unknown[]): Promise<Row[]> =>
     (await tx.query<Row>(text, values)).rows
-  const source = device === undefined ? undefined : `/devices/${device}`
+  const source = device === undefined ? undefined : deviceSource(device)
   const { events, next, more } = await readFiltered(
     query,
     after,

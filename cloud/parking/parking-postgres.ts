@@ -1,15 +1,16 @@
 import type { Headers, MessageProperties } from '../amqp/delivery.ts'
 import type { Statements } from '../database/statements.ts'
-import type {
-  Claimed,
-  Claims,
-  Diversion,
-  Operation,
-  Parking,
-  ParkedEvent,
-  ParkedHead,
-  Released,
-  Which,
+import {
+  type Claimed,
+  type Claims,
+  type Diversion,
+  type Operation,
+  type Parking,
+  type ParkedEvent,
+  type ParkedHead,
+  type Released,
+  type Which,
+  transactionBytesMax,
 } from './parking.ts'
 
 /*
@@ -40,7 +41,7 @@ on conflict do nothing returning device`
 
 // What others have in hand stays a row of its own: nobody waits for it.
 const countSql = `
-with given as (select * from unnest($2::text[], $3::integer[], $4::boolean[]) as given (device, events, overflowed)),
+with given as (select *, $4::boolean as overflowed from unnest($2::text[], $3::integer[]) as given (device, events)),
 folded as (
   delete from tidegate.parked_counts where ctid = any(array(
     select ctid from tidegate.parked_counts where consumer_group = $1 and device = any($2::text[]) for update skip locked))
@@ -70,15 +71,12 @@ update tidegate.parked_devices set claimed_until = clock_timestamp() + $4 * inte
 where consumer_group = $1 and device = $2 and claim = $3
 returning deeds`
 
-/** Of one transaction (G7). */
-const bytesMax = 16_777_216
-
 const headsSql = `
 select n::text, key, body, properties, headers, routing_key, queue, publisher, extract(epoch from arrived_at)::float8 * 1000
 from (
   select *, sum(octet_length(body)) over (order by n) - octet_length(body) as bytes_before
   from (select * from tidegate.parked_events where consumer_group = $1 and device = $2 order by n limit $3) as first_ones
-) as e where bytes_before < ${bytesMax} order by n`
+) as e where bytes_before < ${transactionBytesMax} order by n`
 
 const removeSql = `
 delete from tidegate.parked_events where consumer_group = $1 and device = $2 and n = any($3::bigint[]) returning true`
@@ -158,8 +156,7 @@ async function count(
   overflowed = false,
 ): Promise<void> {
   if (events.size === 0) return
-  const devices = [...events.keys()]
-  await run('count', countSql, [group, devices, [...events.values()], devices.map(() => overflowed)])
+  await run('count', countSql, [group, [...events.keys()], [...events.values()], overflowed])
 }
 
 function diversionBy(run: Run): Diversion {

@@ -1,6 +1,9 @@
 import type { Headers, MessageProperties } from '../amqp/delivery.ts'
 import type { Statements } from '../database/statements.ts'
 
+/** Of the bodies that one transaction reads of what waits, or makes dead letters of (G7). */
+export const transactionBytesMax = 16_777_216
+
 /**
  * Devices of ordered groups whose events wait behind one that fails (G6), within one transaction. Port; the adapter is
  * parking-postgres.ts. A device that has a row here is parked: its events go behind those that wait, and its first is tried again by
@@ -45,7 +48,7 @@ export interface Claims {
    * operators have said how it goes on; undefined: it is another's.
    */
   keep(group: string, device: string, token: string, leaseMs: number): Promise<number | undefined>
-  /** What waits first, in order: so many at the most, and no more bytes than one transaction should hold. */
+  /** What waits first, in order: so many at the most, and `transactionBytesMax`. */
   heads(group: string, device: string, countMax: number): Promise<readonly ParkedHead[]>
   /** Takes these out, for good. Answers how many were there. */
   remove(group: string, device: string, places: readonly string[]): Promise<number>

@@ -5,7 +5,7 @@ import type { Storage, Transaction } from '../database/storage.ts'
 import { waitingEnclosure } from '../letters/letters.ts'
 import type { Room } from './occupancy.ts'
 import { parkedEvent } from './parked.ts'
-import type { Parking, ParkingIn, Trial, Waiting } from './parking.ts'
+import type { ParkingIn, Trial, Waiting } from './parking.ts'
 
 /** An event that could be read. */
 export interface Readable {
@@ -83,10 +83,10 @@ export function createYard(options: YardOptions): Yard {
       const parked = await parking.parked(group, [...new Set(items.map(({ event }) => event.partitionkey))])
       if (parked.size === 0) return nothingDiverted
       const { waiting, surplus, full } = sorted(items, parked, room)
-      if (waiting.size > 0) {
-        const waits = (delivery: Delivery): Enclosure => waitingEnclosure({ delivery, group, instance })
-        await add(parking, group, [...waiting], waits)
-      }
+      const added = [...waiting].map(({ delivery, event }) =>
+        parkedEvent(delivery, event, waitingEnclosure({ delivery, group, instance })),
+      )
+      if (added.length > 0) await parking.add(group, added)
       if (full.size > 0) await parking.overflow(group, [...full])
       const failing = new Set([...parked].filter(([, has]) => has.failing).map(([device]) => device))
       return { waiting, surplus, failing }
@@ -104,18 +104,6 @@ export function createYard(options: YardOptions): Yard {
 }
 
 export const nothingDiverted: Diverted<never> = { waiting: new Set(), surplus: new Set(), failing: new Set() }
-
-async function add(
-  parking: Parking,
-  group: string,
-  items: readonly Readable[],
-  enclosureOf: (delivery: Delivery) => Enclosure,
-): Promise<void> {
-  await parking.add(
-    group,
-    items.map(({ delivery, event }) => parkedEvent(delivery, event, enclosureOf(delivery))),
-  )
-}
 
 /** In their order: once there is no room for one of a device there is none for what comes later of it. */
 function sorted<Item extends Readable>(

@@ -16,7 +16,7 @@ import {
 import { createFailureLog, type FailureLog } from '../letters/failure-log.ts'
 import { mirrorLetter, retryLetter } from '../letters/letters.ts'
 import { together } from '../letters/together.ts'
-import type { Trial } from '../parking/parking.ts'
+import { transactionBytesMax, type Trial } from '../parking/parking.ts'
 import { parkingFull, type Yard } from '../parking/yard.ts'
 import { countedOf, letterOf } from '../replays/replayed.ts'
 import type { ConfiguredConsumer } from './definition.ts'
@@ -75,7 +75,6 @@ export interface AsideOptions {
 
 /** Of one transaction (G7). */
 const lettersMax = 200
-const bytesMax = 16_777_216
 
 export function createAside(options: AsideOptions): Aside {
   const { consumer, instance, clock, observer } = options
@@ -84,7 +83,7 @@ export function createAside(options: AsideOptions): Aside {
   const parts = { ...options, settlement, tellFailed: createFailureLog(options.log, clock) }
   const bounds = {
     countMax: lettersMax,
-    bytesMax,
+    bytesMax: transactionBytesMax,
     bytesOf: (dying: Dying) => dying.delivery.text.length,
   }
   const burials = together<Dying>({ ...bounds, work: (dying) => bury(dying, parts, { awaitsRoom: false }) })
@@ -176,15 +175,14 @@ function once(settlement: Settlement): Settlement {
   }
 }
 
-type Told = Exclude<Decision, { kind: 'dead' }> | { kind: 'dead'; letter?: number | undefined }
+type Away = Exclude<Decision, { kind: 'dead' }>
+type Told = Away | { kind: 'dead'; letter?: number | undefined }
 
 function tell({ observer, tellFailed }: Parts, failed: Dying, outcome: Told): void {
   const { group, delivery, event, error } = failed
   observer.failed(group, outcome.kind, codeOf(error), delivery.attempt)
   tellFailed({ delivery, event, error, outcome })
 }
-
-type Away = Exclude<Decision, { kind: 'dead' }>
 
 /** Waits outages out; what is no longer live by then is left to the broker. What there is no room for behind others is buried. */
 async function moveAside(
@@ -267,14 +265,14 @@ async function bury(
   wait.end()
 }
 
-async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
+type Made = readonly [Dying, DeadLetter]
+
+async function commit(live: readonly Made[], parts: Parts): Promise<void> {
   const full = parts.letters.full(parts.consumer.group)
   const fitting = full ? await needingNoRoom(live, parts) : live
   if (fitting.length > 0) await add(fitting, parts)
   if (full && fitting.length < live.length) throw full
 }
-
-type Made = readonly [Dying, DeadLetter]
 
 /** A replay that has failed adds nothing: its letter is there. Nor does what is delivered again while its letter is open (G5, G7). */
 async function needingNoRoom(live: readonly Made[], { storage, letters, cutOff }: Parts): Promise<Made[]> {
@@ -287,7 +285,7 @@ async function needingNoRoom(live: readonly Made[], { storage, letters, cutOff }
   return live.filter(([, letter]) => letter.sent !== undefined || there.has(letter))
 }
 
-async function add(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
+async function add(live: readonly Made[], parts: Parts): Promise<void> {
   const { storage, letters, settlement, cutOff } = parts
   const { lettersIn } = letters
   const added = await addLetters(

@@ -1,10 +1,9 @@
 import type { Clock } from '../../src/clock.ts'
 import type { BreakersFor } from '../protection/breakers.ts'
-import { isOutage, thrown } from './retry.ts'
+import { hasHung, isOutage, thrown } from './retry.ts'
 import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { outageOf } from '../protection/unavailable.ts'
-import { codeOf } from '../../src/errors.ts'
 import {
   countedOf,
   replayOf,
@@ -283,7 +282,7 @@ async function handleSingle(
 export async function blame(error: unknown, storage: Storage): Promise<unknown> {
   const unavailable = outageOf(error)
   if (unavailable) return unavailable
-  if (isOutage(error) || codeOf(error) !== 'HANDLER_TIMEOUT') return error
+  if (isOutage(error) || !hasHung(error)) return error
   try {
     await storage.probe()
     return error

@@ -1,5 +1,6 @@
 import type { Event } from '../../src/contract/event.ts'
 import type { Delivery } from '../amqp/delivery.ts'
+import type { Decision } from './retry.ts'
 
 /**
  * How a delivery ended; `recorded`: its fault is stored with it, by a consumer that records faults, and it has no letter; `parked`: it
@@ -19,7 +20,7 @@ export const outcomes = [
 export type Outcome = (typeof outcomes)[number]
 
 /** What follows from an attempt that failed. */
-export type Consequence = 'retry' | 'park' | 'hold' | 'dead' | 'recorded'
+export type Consequence = Decision['kind'] | 'recorded'
 
 /** What a watcher of the pipeline is told; metrics.ts is one. Must not throw. */
 export interface PipelineObserver {

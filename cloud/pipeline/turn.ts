@@ -185,8 +185,7 @@ export class Turn {
     if (!(await this.#tenure.keeps(tx))) return undefined
     const parcels = run.flatMap((one) => parcelOf(one) ?? [])
     const signal = this.#parts.cutOff
-    const unwanted = new Set(parcels.filter(({ isUnwanted }) => isUnwanted))
-    const count = await handleAll(parcels, unwanted, tx, this.#options, { signal, trace })
+    const count = await handleAll(parcels, new Set(), tx, this.#options, { signal, trace })
     const next =
       count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
     const done = run.slice(0, next)

@@ -99,25 +99,17 @@ export function historySource(pages: HistoryPages, { wants, patterns }: Taken): 
         max,
       }
       const { generation } = request
-      const toSend = (events: readonly Omit<ReplayedEvent, 'group' | 'generation'>[]): ReplayedEvent[] =>
-        events.map((event) => ({ ...event, group, generation }))
-      const isAgain = own.pageNext !== null
-      const page = isAgain
-        ? {
-            events: await readAgain(pages, tx, { ...asked, upTo: own.pageNext ?? undefined }),
-            next: '',
-            exhausted: false,
-          }
-        : await pages.read(tx, asked)
-      const { events, next, exhausted } = page
+      const page = own.pageNext === null ? await pages.read(tx, asked) : undefined
+      const events =
+        page?.events ?? (await readAgain(pages, tx, { ...asked, upTo: own.pageNext ?? undefined }))
       // Also of a page that was open for long.
-      const rememberedFromMs = request.generation === undefined ? await rememberedFrom(tx, group) : undefined
+      const rememberedFromMs = generation === undefined ? await rememberedFrom(tx, group) : undefined
       if (rememberedFromMs !== undefined && events.some(({ earliestMs }) => earliestMs < rememberedFromMs)) {
         await tx.query(beyondSql, [replay, beyondInbox(group, rememberedFromMs).message])
         return []
       }
-      if (!isAgain) await tx.query(pageSql, [replay, next, events.length, exhausted])
-      return toSend(events)
+      if (page) await tx.query(pageSql, [replay, page.next, events.length, page.exhausted])
+      return events.map((event) => ({ ...event, group, generation }))
     },
   }
 }

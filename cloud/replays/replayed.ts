@@ -1,4 +1,4 @@
-import { headers as names } from '../../src/contract/wire.ts'
+import { generationPattern, headers as names } from '../../src/contract/wire.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 
 /**
@@ -82,9 +82,9 @@ export function countedOf(delivery: Sent): number | undefined {
   return mark?.of === 'history' && mark.replay > 0 ? mark.replay : undefined
 }
 
-/** 1 to 64 letters, digits and `._-`, the first a letter or a digit. */
+/** Whether it is the name of one: `generationPattern`. */
 export function isGeneration(value: unknown): value is string {
-  return typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value)
+  return typeof value === 'string' && generationPattern.test(value)
 }
 
 function isNumber(value: unknown): value is number {

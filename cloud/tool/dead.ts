@@ -8,10 +8,9 @@ import type {
 } from '../api/rules/shapes.ts'
 import { registerDeadDeeds } from './dead-deeds.ts'
 import { filterIn, filtering, type FilterOptions, letterOf, limitOf } from './filters.ts'
-import type { Answered, Client } from './client.ts'
-import { type Page, type Query, readList } from './pages.ts'
+import { list, type Listing, type Page } from './pages.ts'
 import { deviceOf, groupOf } from './readers.ts'
-import { type Asking, asking, exitCodes, say, sayJson, withApi } from './session.ts'
+import { type Asking, asking, say, sayJson, withApi } from './session.ts'
 import { failureGroupsText, lettersText, letterText, quarantineText, replaysText } from './text.ts'
 
 const examples = `
@@ -22,11 +21,6 @@ Examples:
   TIDEGATE_TOKEN=… tidegate dead show 4711 --api https://cloud.example:9104
 
 Exit codes: 0 done, 1 not all is well (with --exit-code: something was found), 2 not understood, 3 refused.`
-
-interface Listing extends Asking {
-  limit: number
-  exitCode?: boolean
-}
 
 /** `tidegate dead` */
 export function registerDeadCommand(program: Command): void {
@@ -63,21 +57,6 @@ function listing(command: Command): Command {
   return asking(command)
     .addOption(new Option('--limit <count>', 'at most so many').argParser(limitOf).default(50))
     .option('--exit-code', 'end with 1 if there is anything')
-}
-
-/** Prints a list. */
-async function list<T>(
-  options: Listing,
-  ask: (client: Client, paging: Query) => Promise<Answered<Page<T>>>,
-  textOf: (items: readonly T[]) => string,
-): Promise<void> {
-  const { limit } = options
-  await withApi(options, async (client) => {
-    const { items, more } = await readList((paging) => ask(client, paging), limit)
-    if (options.json) sayJson({ items, more })
-    else say(textOf(items) + (more ? `\n… and more: --limit ${limit * 10}` : ''))
-    if (options.exitCode && items.length > 0) process.exitCode = exitCodes.notWell
-  })
 }
 
 function addGroups(dead: Command): void {

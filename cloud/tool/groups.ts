@@ -3,14 +3,13 @@ import { durationOf } from '../../src/settings/command-line.ts'
 import type { ParkedChanged } from '../api/routes/workplace.ts'
 import type { GroupItem, ParkedItem } from '../api/rules/shapes.ts'
 import { limitOf } from './filters.ts'
-import { type Page, readList } from './pages.ts'
+import { list, type Listing, type Page } from './pages.ts'
 import { deviceOf, failureCodeOf, groupOf } from './readers.ts'
 import {
   type Asking,
   asking,
   type Changing,
   changing,
-  exitCodes,
   keyFor,
   reasonOrNone,
   say,
@@ -80,16 +79,12 @@ export function registerParkedCommand(program: Command): void {
     .argument('<group>', 'its name', groupOf)
     .addOption(new Option('--limit <count>', 'at most so many').argParser(limitOf).default(50))
     .option('--exit-code', 'end with 1 if there is anything')
-    .action(async (group: string, options: Asking & { limit: number; exitCode?: boolean }) =>
-      withApi(options, async (client) => {
-        const { items, more } = await readList(
-          (paging) => client.get<Page<ParkedItem>>(`/v1/groups/${group}/parked`, paging),
-          options.limit,
-        )
-        if (options.json) sayJson({ items, more })
-        else say(parkedText(items) + (more ? '\n… and more: --limit' : ''))
-        if (options.exitCode && items.length > 0) process.exitCode = exitCodes.notWell
-      }),
+    .action(async (group: string, options: Listing) =>
+      list(
+        options,
+        (client, paging) => client.get<Page<ParkedItem>>(`/v1/groups/${group}/parked`, paging),
+        parkedText,
+      ),
     )
   addChange(
     parked.command('release').description('have parked devices tried now: all, one, or those of a code'),

@@ -1,6 +1,8 @@
 import { visibleLine } from '../../src/visible.ts'
 import type { ReplayPreview } from '../deeds/deeds.ts'
 
+export type { HistoryPreview } from '../deeds/deeds.ts'
+
 export type Preview = ReplayPreview
 
 const shownMax = 10

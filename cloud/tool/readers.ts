@@ -49,11 +49,11 @@ export function momentOf(text: string): string {
   return new Date(ms).toISOString()
 }
 
-/** Letters a second: `50/s` or `50`. */
+/** So many in a second: `50/s` or `50`. */
 export function rateOf(text: string): number {
   const rate = Number(/^(\d{1,6}(?:\.\d{1,3})?)(?:\/s)?$/.exec(text)?.[1])
   if (rate > 0 && rate <= 100_000) return rate
-  throw new InvalidArgumentError('It must be letters in a second, such as 50/s, at most 100000.')
+  throw new InvalidArgumentError('It must be so many in a second, such as 50/s, at most 100000.')
 }
 
 /** A share: `10%` or `0.1`. */

@@ -53,6 +53,9 @@ export const headers = {
   publisher: 'tidegate-publisher',
 } as const
 
+/** What a generation is called: part of the key of the inbox, and of a header; 1 to 64 letters, digits and `._-`, the first a letter or a digit. */
+export const generationPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
 /**
  * The partition of a device: FNV-1a (32 bit) of its ID modulo `partitions`. Computed by the publisher, because
  * consistent-hash exchanges do not promise the same queue after a restart.

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { eventTypePattern } from '../../../src/contract/event.ts'
+import { generationPattern } from '../../../src/contract/wire.ts'
 import type { HistorySelection, LetterFilter } from '../../deeds/deeds.ts'
 import { Refusal } from '../rules/problem.ts'
 import type { Caller } from '../rules/roles.ts'
@@ -68,14 +69,10 @@ const startBody = z.strictObject({
   reason: reason.optional().meta({ description: 'required, but for a dry run' }),
   filter: filter.optional().meta({ description: 'which letters; this or history' }),
   history: history.optional(),
-  generation: z
-    .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/)
-    .optional()
-    .meta({
-      description:
-        'of history: events that were processed have their effect once more, once for each generation; without one they are repeats',
-    }),
+  generation: z.string().regex(generationPattern).optional().meta({
+    description:
+      'of history: events that were processed have their effect once more, once for each generation; without one they are repeats',
+  }),
   dryRun: z.boolean().default(false),
   believe: z.boolean().default(false).meta({
     description: 'also letters that were never believed to come from where they say, as forgeries are',
@@ -225,10 +222,8 @@ function sourceOf({ filter, history, generation, believe }: StartBody): Source {
     return { filter: filterOf(filter) }
   if (history === undefined || filter !== undefined || believe) throw sourceRefused()
   const { from, until, ...rest } = history
-  const conditions = Object.entries({ ...rest, fromMs: from, untilMs: until })
-  const selection = Object.fromEntries(conditions.filter(([, value]) => value !== undefined))
   return {
-    history: selection as unknown as HistorySelection,
+    history: { ...rest, fromMs: from, untilMs: until },
     ...(generation !== undefined && { generation }),
   }
 }

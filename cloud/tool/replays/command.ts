@@ -1,10 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { systemClock } from '../../../src/clock.ts'
+import { eventTypePattern } from '../../../src/contract/event.ts'
+import { generationPattern } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { listOf, wholeNumber } from '../../../src/settings/command-line.ts'
 import type { ReplayItem } from '../../api/rules/shapes.ts'
 import { letterOf, limitOf } from '../filters.ts'
-import { type Page, readList } from '../pages.ts'
+import { list, type Listing, type Page } from '../pages.ts'
+import type { HistoryPreview } from '../preview.ts'
 import { watchReplay } from '../progress.ts'
 import { deviceOf, groupOf, momentOf, rateOf, shareOf } from '../readers.ts'
 import {
@@ -20,7 +23,7 @@ import {
   withApi,
 } from '../session.ts'
 import { replaysText } from '../text.ts'
-import { type HistoryPreview, previewText, replayText } from './text.ts'
+import { previewText, replayText } from './text.ts'
 
 const examples = `
 Examples:
@@ -146,15 +149,12 @@ function addList(replay: Command): void {
   asking(replay.command('list'))
     .description('show replays, of letters and of history, newest first')
     .addOption(new Option('--limit <count>', 'at most so many').argParser(limitOf).default(50))
-    .action(async ({ limit, ...options }: Asking & { limit: number }) =>
-      withApi(options, async (client) => {
-        const { items, more } = await readList(
-          (paging) => client.get<Page<ReplayItem>>('/v1/replays', { ...paging }),
-          limit,
-        )
-        if (options.json) sayJson({ items, more })
-        else say(replaysText(items) + (more ? `\n… and more: --limit ${limit * 10}` : ''))
-      }),
+    .action(async (options: Listing) =>
+      list(
+        options,
+        (client, paging) => client.get<Page<ReplayItem>>('/v1/replays', { ...paging }),
+        replaysText,
+      ),
     )
 }
 
@@ -180,7 +180,7 @@ function addDeed(replay: Command, name: 'stop' | 'resume', description: string):
         const path = `/v1/replays/${number}`
         if (options.dryRun) {
           const { body } = await client.get<ReplayItem>(path)
-          return say(`would ${name} this one:\n${replayText(body)}`)
+          return options.json ? sayJson(body) : say(`would ${name} this one:\n${replayText(body)}`)
         }
         const { body } = await client.post<ReplayItem>(
           `${path}/${name}`,
@@ -221,7 +221,7 @@ function spokenOf(text: string): Moment {
 }
 
 function typeOf(text: string): string {
-  if (/^(?=.{3,128}$)[a-z0-9_-]+(\.[a-z0-9_-]+)+$/i.test(text)) return text
+  if (eventTypePattern.test(text)) return text
   throw new InvalidArgumentError('It must be event types such as com.acme.power, separated by commas.')
 }
 
@@ -231,7 +231,7 @@ function cursorOf(text: string): string {
 }
 
 function generationOf(text: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) return text
+  if (generationPattern.test(text)) return text
   throw new InvalidArgumentError('A generation has letters, digits and ._-, at most 64: 2026-fix.')
 }
 

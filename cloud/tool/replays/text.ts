@@ -1,15 +1,7 @@
 import { visibleLine } from '../../../src/visible.ts'
 import type { ReplayItem } from '../../api/rules/shapes.ts'
+import type { HistoryPreview } from '../preview.ts'
 import { progressText } from '../progress.ts'
-
-/** As the API answers a dry run. */
-export interface HistoryPreview {
-  group: string
-  events: number
-  isWhole: boolean
-  byType: readonly { type: string; events: number }[]
-  keepsInbox: boolean | null
-}
 
 const shownMax = 10
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Deed, HistorySelection, ReplayState } from '../../../cloud/deeds/deeds.ts'
+import type { Deed, GroupKnown, HistorySelection, ReplayState } from '../../../cloud/deeds/deeds.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { deedOf, type DeedsBench, openDeedsBench } from '../../support/cloud/deeds-bench.ts'
 
@@ -27,8 +27,11 @@ interface Seen {
 
 let bench: DeedsBench
 let ledger: Ledger
+/** What the instance that is asked knows of every group. */
+let knownDedup: ReturnType<GroupKnown>
 beforeEach(async () => {
-  bench = await openDeedsBench()
+  knownDedup = undefined
+  bench = await openDeedsBench({ known: () => knownDedup })
   ledger = new Ledger()
   await bench.rows(`create table public.seen (n bigint generated always as identity, "group" text, device text, sequence bigint, replay json);
     grant select, insert on public.seen to public`)
@@ -187,6 +190,16 @@ describe('a replay out of history', () => {
     await bench.rows(`update tidegate.inbox_groups set since = now() - interval '40 days'`)
     await bench.rows(`update tidegate.inbox_weeks set from_time = now() where from_time < now()`)
     expect(await codeOf({ group: 'one' })).toBe('REPLAY_BEYOND_INBOX')
+  })
+
+  test('is refused a generation where the group keeps no inbox, and leaves nothing; without one it starts (G4)', async () => {
+    knownDedup = 'own'
+    await expect(
+      bench.deeds.replay(asked({ group: 'one' }, { generation: '2026-fix' })),
+    ).rejects.toMatchObject({ code: 'GENERATION_INAPPLICABLE' })
+    expect(await bench.rows('select from tidegate.replays')).toEqual([])
+    const { replay: number } = await bench.deeds.replay(asked({ group: 'one' }))
+    expect(await ended(number)).toMatchObject({ state: 'done' })
   })
 
   test('stops at what was recorded before the inbox remembers: its group may have had it long before history stored it (G4)', async () => {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
-import type { Deed, Deeds } from '../../../cloud/deeds/deeds.ts'
+import type { Deed, Deeds, GroupKnown } from '../../../cloud/deeds/deeds.ts'
 import { postgresDeeds } from '../../../cloud/deeds/deeds-postgres.ts'
 import { postgresPages } from '../../../cloud/history/replay-pages-postgres.ts'
 import { noSchemaCheck, type SchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -63,11 +63,14 @@ export interface LetterStateRow {
 export interface DeedsBenchOptions {
   checkSchema?: SchemaCheck
   schemas?: SchemaRegistry
+  /** What the instance knows of groups; else nothing. */
+  known?: GroupKnown
 }
 
 export async function openDeedsBench({
   checkSchema = noSchemaCheck,
   schemas = noSchemas,
+  known = () => undefined,
 }: DeedsBenchOptions = {}): Promise<DeedsBench> {
   const bench = await openCloudBench()
   await bench.rows(tablesSql)
@@ -85,6 +88,7 @@ export async function openDeedsBench({
       random: Math.random,
       signal,
       isTrial,
+      known,
     })
   return {
     ...bench,

@@ -1,4 +1,4 @@
-import { loadSchemas } from '../src/contract/schema-registry.ts'
+import { loadSchemas } from '../src/schemas/registry.ts'
 import {
   checkAll,
   type Checked,

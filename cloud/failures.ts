@@ -1,4 +1,4 @@
-import type { SchemaRegistry } from '../src/contract/schema-registry.ts'
+import type { SchemaRegistry } from '../src/schemas/registry.ts'
 import type { AmqpConnection } from './amqp/connection-rabbit.ts'
 import { startReplaying } from './amqp/unroutable-rabbit.ts'
 import { type ApiFiles, type RunningApi, startApi } from './api/api.ts'

@@ -1,7 +1,7 @@
 import { refuseInClear } from '../src/settings/in-clear.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
-import { loadSchemas, noSchemas } from '../src/contract/schema-registry.ts'
+import { loadSchemas, noSchemas } from '../src/schemas/registry.ts'
 import { listsQueue } from '../src/contract/wire.ts'
 import { codeOf } from '../src/errors.ts'
 import { aborted, createScope } from '../src/lifecycle.ts'

@@ -9,7 +9,7 @@ import {
   limits,
   rejectedType,
 } from '../../src/contract/event.ts'
-import { schemaName, type SchemaRegistry } from '../../src/contract/schema-registry.ts'
+import { schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { AdmitRequest } from './deeds.ts'
 import type { OwnCandidate } from './own-ledger-postgres.ts'

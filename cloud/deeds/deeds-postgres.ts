@@ -1,7 +1,7 @@
 import type { Clock, Random } from '../../src/clock.ts'
 import { cloudLedger } from '../../src/contract/event.ts'
 import { decodeEvent } from '../../src/contract/codec.ts'
-import type { SchemaRegistry } from '../../src/contract/schema-registry.ts'
+import type { SchemaRegistry } from '../../src/schemas/registry.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import type { SchemaCheck } from '../pipeline/schema-check.ts'

@@ -1,6 +1,6 @@
 import { TidegateError } from '../../src/errors.ts'
 import { isSystemType, type Event } from '../../src/contract/event.ts'
-import { parseSchemaName, type SchemaRegistry } from '../../src/contract/schema-registry.ts'
+import { parseSchemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 
 /** What is wrong with an event's data, or undefined. */
 export type SchemaCheck = (event: Event) => TidegateError | undefined

@@ -1,4 +1,4 @@
-import { parseSchemaName, schemaName, type SchemaRegistry } from '../../src/contract/schema-registry.ts'
+import { parseSchemaName, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import type { Fault } from './quarantine.ts'
 import type { Reading } from './reading.ts'
 

@@ -14,8 +14,12 @@ const wiring = 'its whole side'
 export const rooms: Readonly<Record<string, Room>> = {
   src: { sentence: 'tools of both sides, no driver', mayImport: [] },
   'src/contract': {
-    sentence: 'what both sides and third parties agree on: event, codec, wire, schemas',
+    sentence: 'what both sides and third parties agree on: event, codec, wire',
     mayImport: ['src'],
+  },
+  'src/schemas': {
+    sentence: 'what data may look like: versions of each type, compiled, checked at a cost that is bounded (G7)',
+    mayImport: ['src', 'src/contract'],
   },
   'src/pace': { sentence: 'how much in which time', mayImport: [] },
   'src/settings': {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
+import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import { trialStorage } from '../../../cloud/api/writes/trial-storage.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'

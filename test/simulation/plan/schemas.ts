@@ -1,4 +1,4 @@
-import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
+import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 
 /** Types that devices of the simulation send. */
 export const types = {

@@ -9,7 +9,7 @@ import { noSchemaCheck, type SchemaCheck } from '../../../cloud/pipeline/schema-
 import { postgresReplays } from '../../../cloud/replays/replays-postgres.ts'
 import type { Replays } from '../../../cloud/replays/replays.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { noSchemas, type SchemaRegistry } from '../../../src/contract/schema-registry.ts'
+import { noSchemas, type SchemaRegistry } from '../../../src/schemas/registry.ts'
 import { type CloudBench, openCloudBench } from './cloud.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
+import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 
 const climate = 'com.acme.climate'
 /** What each version of `com.acme.climate` lets an event say, as in `schemas/`. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
+import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import { admittedReading } from '../../../cloud/deeds/admission.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { compileVersions, type Validate } from '../../../src/contract/schema-compiler.ts'
+import { compileVersions, type Validate } from '../../../src/schemas/compiler.ts'
 
 function compiled(schema: object): Validate {
   const { validators, faults } = compileVersions(new Map([[1, schema]]))

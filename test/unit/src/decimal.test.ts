@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { multiplesOf } from '../../../src/contract/decimal.ts'
+import { multiplesOf } from '../../../src/schemas/decimal.ts'
 
 test.for<[number, number, boolean]>([
   [8.1, 0.1, true],

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { compilePattern } from '../../../src/contract/pattern.ts'
+import { compilePattern } from '../../../src/schemas/pattern.ts'
 
 const free = (): void => {}
 

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, TidegateError } from '../errors.ts'
-import { eventTypePattern } from './event.ts'
-import { compileVersions, type SchemaFault, type Validate } from './schema-compiler.ts'
+import { eventTypePattern } from '../contract/event.ts'
+import { compileVersions, type SchemaFault, type Validate } from './compiler.ts'
 
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */

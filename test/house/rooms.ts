@@ -18,7 +18,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['src'],
   },
   'src/schemas': {
-    sentence: 'what data may look like: versions of each type, compiled, checked at a cost that is bounded (G7)',
+    sentence:
+      'what data may look like: versions of each type, compiled, checked at a cost that is bounded (G7)',
     mayImport: ['src', 'src/contract'],
   },
   'src/pace': { sentence: 'how much in which time', mayImport: [] },

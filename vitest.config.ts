@@ -14,7 +14,8 @@ const shared = { ...everywhere, isolate: false }
 export default defineConfig({
   test: {
     globalSetup: ['test/support/global-setup.ts'],
-    maxWorkers: 2,
+    // Who waits for a server, a timer or a poll leaves its core to another.
+    maxWorkers: 4,
     sequence: { sequencer: SlowestLayerFirst },
     projects: [
       { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'], pool: 'threads' } },

@@ -199,12 +199,12 @@ test('everything stops when it is killed and can say nothing', async () => {
 }, 120_000)
 
 test('the crash of a child ends the run, says which it was, and stops the rest', async () => {
-  const run = start()
+  const run = await startOnGiven()
   await run.printed('published')
   process.kill(pidOf('cloud-1.yaml'), 'SIGKILL')
   expect(await run.ended).toBe(1)
   expect(run.output()).toContain('cloud-1 ended by itself (SIGKILL)')
-  expect(run.output()).toContain(`Nothing was deleted: outbox, servers' data and logs lie in ${data}`)
+  expect(run.output()).toContain(`Nothing was deleted: outbox, servers' data and logs lie in ${dir}/given-`)
   expect(left()).toEqual([])
 }, 120_000)
 

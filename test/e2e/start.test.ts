@@ -165,7 +165,16 @@ test('a second run in the same folder is refused with the first one’s PID, and
 }, 120_000)
 
 test('a run that is stopped in the middle of an outage lets the backlog through and balances its books', async () => {
-  const run = await startOnGiven('--for', '100s', '--outage', '98s', '--rate', '50', '--report', join(dir, 'stopped.json'))
+  const run = await startOnGiven(
+    '--for',
+    '100s',
+    '--outage',
+    '98s',
+    '--rate',
+    '50',
+    '--report',
+    join(dir, 'stopped.json'),
+  )
   await run.printed('the uplink is taken down')
   run.child.kill('SIGTERM')
   expect(await run.ended).toBe(0)

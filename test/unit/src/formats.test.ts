@@ -11,6 +11,15 @@ function compiled(schema: object, formats?: Formats): Validate {
 const messagesOf = (validate: Validate, data: unknown): (string | undefined)[] =>
   validate(data).map(({ message }) => message)
 
+function stepsOf(format: string, text: string): number {
+  let steps = 0
+  const formats = new Map<string, { validate(text: string): boolean }>()
+  const ajv = { addFormat: (name: string, as: never) => formats.set(name, as) }
+  checkFormats(ajv as never, { spend: (more: number) => (steps += more) } as never, [])
+  formats.get(format)?.validate(text)
+  return steps
+}
+
 /** Of the standards' own examples where they have some. */
 const cases: Record<string, { holds: string[]; fails: string[] }> = {
   'date-time': {
@@ -93,14 +102,6 @@ describe('formats', () => {
   })
 
   test('a text costs what it is long, by the engine that counts, whatever its format (G7)', () => {
-    const stepsOf = (format: string, text: string): number => {
-      let steps = 0
-      const formats = new Map<string, { validate(text: string): boolean }>()
-      const ajv = { addFormat: (name: string, as: never) => formats.set(name, as) }
-      checkFormats(ajv as never, { spend: (more: number) => (steps += more) } as never, [])
-      formats.get(format)?.validate(text)
-      return steps
-    }
     for (const format of byPattern)
       for (const part of ['a', 'a-', 'P1', '/~0', 'x@a.', '1:', '{a}']) {
         const steps = stepsOf(format, part.repeat(400))

@@ -7,6 +7,7 @@ import {
   groupsSql,
   lettersSql,
   notesSql,
+  parkedSql,
   projectionsSql,
   resolutionsSql,
 } from './where-is-sql.ts'
@@ -64,10 +65,21 @@ export async function readWhere(
   { groups, types }: Scope,
 ): Promise<WhereAnswer> {
   const maySeeHistory = groups === undefined || groups.includes('history')
-  const [rows, projections, processed, letters, resolutions, notes] = await Promise.all([
-    maySeeHistory ? query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1]) : [],
+  const [rows, projections, claimed, parked, letters, resolutions, notes] = await Promise.all([
+    maySeeHistory
+      ? query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1], 'where-events')
+      : [],
     maySeeHistory ? query<ProjectionRow>(projectionsSql) : [],
-    query<OfSource<Dated<Found['processed'][number], 'at'>>>(groupsSql, [id, source ?? null, groups ?? null]),
+    query<OfSource<Dated<Found['processed'][number], 'at'>>>(
+      groupsSql,
+      [id, source ?? null, groups ?? null],
+      'where-groups',
+    ),
+    query<OfSource<Dated<Found['parked'][number], 'at' | 'nextAt'>>>(
+      parkedSql,
+      [id, source ?? null, groups ?? null],
+      'where-parked',
+    ),
     query<
       OfSource<Dated<Found['letters'][number], 'firstFailedAt' | 'lastFailedAt'> & { closedAt: Date | null }>
     >(lettersSql, [id, source ?? null, groups ?? null, types ?? null]),
@@ -78,11 +90,17 @@ export async function readWhere(
     ]),
     maySeeHistory ? query<OfSource<Dated<Found['notes'][number], 'at'>>>(notesSql, [id, source ?? null]) : [],
   ])
+  // What waits is claimed since it waits.
+  const processed = claimed.filter(
+    (one) => !parked.some(({ group, source: of }) => group === one.group && of === one.source),
+  )
   const sources = new Set(
     // Of what is of no type, the type is not known.
-    [...rows, ...letters, ...(types === undefined ? [...notes, ...processed, ...resolutions] : [])].map(
-      (row) => row.source,
-    ),
+    [
+      ...rows,
+      ...letters,
+      ...(types === undefined ? [...notes, ...processed, ...parked, ...resolutions] : []),
+    ].map((row) => row.source),
   )
   const found = [...sources].slice(0, foundMax).map((one): Found => {
     const ofOne = <T extends { source: string }>(list: readonly T[]): T[] =>
@@ -91,6 +109,15 @@ export async function readWhere(
       source: one,
       places: ofOne(rows).map((row) => placeOf(row, projections)),
       processed: ofOne(processed).map(({ group, at }) => ({ group, at: iso(at) })),
+      parked: ofOne(parked).map(({ group, at, state, first, attempt, nextAt, code }) => ({
+        group,
+        at: iso(at),
+        state,
+        first,
+        attempt,
+        nextAt: iso(nextAt),
+        code,
+      })),
       letters: ofOne(letters).map(({ firstFailedAt, lastFailedAt, closedAt, ...letter }) => ({
         ...letter,
         firstFailedAt: iso(firstFailedAt),
@@ -167,7 +194,7 @@ type GatewayRow = Dated<Gateways['gateways'][number], 'storedAt'> & { isCut: boo
 const noGateways: Gateways = { gateways: [], moreGateways: false }
 
 async function readGateways(query: Database['query']): Promise<Gateways> {
-  const rows = await query<GatewayRow>(gatewaysSql)
+  const rows = await query<GatewayRow>(gatewaysSql, [], 'where-gateways')
   const gateways = rows.map(({ gateway, epoch, lastSequence, storedAt, gaps, undelivered }) => ({
     gateway,
     epoch,

@@ -225,7 +225,7 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
       for (const cloud of running) await cloud.stop()
       await publisher.close()
       await connection.close()
-      await pool.end()
+      if (!pool.ending) await pool.end()
       rmSync(folder, { recursive: true, force: true })
     },
   }

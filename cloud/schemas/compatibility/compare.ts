@@ -79,7 +79,7 @@ export function compare(writer: Version, reader: Version, options: CompareOption
   const from = new SchemaDocument('writer', writer.schema, others).root
   const to = new SchemaDocument('reader', reader.schema, others).root
   const random = new Random(seed)
-  const confirms = (document: Json): boolean => accepts(writer, document) && !accepts(reader, document)
+  const confirms = (document: Json): boolean => accepts(writer, document) && refuses(reader, document)
   const { gaps, isWhole } = proven(from, to, new Work(stepsMax), rules)
   const findings = gaps.slice(0, searchedMax).map((gap) => {
     const witness = witnessOf(gap, { work: new Work(searchStepsMax), random, confirms })
@@ -100,6 +100,11 @@ function answerOf(findings: readonly Finding[]): Answer {
 
 function accepts({ validate }: Version, document: Json): boolean {
   return validate(document).length === 0
+}
+
+/** What takes too much to be judged is not refused. */
+function refuses({ validate }: Version, document: Json): boolean {
+  return validate(document).some(({ keyword }) => keyword !== '')
 }
 
 function proven(
@@ -200,7 +205,7 @@ function unexplained(witness: Json, reader: Version): Finding {
     answer: 'incompatible',
     rule: fault?.keyword || 'generated',
     path: fault?.instancePath ?? '',
-    schemaPath: '',
+    schemaPath: 'generated',
     writerSays: undefined,
     readerSays: undefined,
     isUndeclared: false,

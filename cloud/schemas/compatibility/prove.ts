@@ -83,9 +83,8 @@ class Proof implements Prover {
     const isRefused = one.nots.some(
       (refused) => saySame(refused, node, this.work) || this.covers([node], refused, probing(place)),
     )
-    return (
-      isRefused || casesOf([node], this.work, one).every((part) => factsOf(part, this.work) === undefined)
-    )
+    if (isRefused || this.#isRefusedByItself(one, place)) return true
+    return casesOf([node], this.work, one).every((part) => factsOf(part, this.work) === undefined)
   }
 
   note(rule: string, { one, place }: Goal, part: Node): void {

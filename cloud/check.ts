@@ -1,4 +1,4 @@
-import { loadSchemas } from '../src/schemas/registry.ts'
+import { loadSchemas } from '../src/schemas/folder.ts'
 import {
   checkAll,
   type Checked,

@@ -1,4 +1,12 @@
-import { _, Ajv, type CodeKeywordDefinition, type ErrorObject, type Options, str, type ValidateFunction } from 'ajv'
+import {
+  _,
+  Ajv,
+  type CodeKeywordDefinition,
+  type ErrorObject,
+  type Options,
+  str,
+  type ValidateFunction,
+} from 'ajv'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
@@ -111,9 +119,13 @@ function withAllFaults(
   }
 }
 
+/** A fault that is none of the data's. */
+function told(message: string): SchemaFault {
+  return { instancePath: '', keyword: '', params: {}, message }
+}
+
 /** What ends a check before it has an answer. RangeError: the stack has an end. */
 function endless(error: unknown): SchemaFault {
-  const told = (message: string): SchemaFault => ({ instancePath: '', keyword: '', params: {}, message })
   if (error instanceof TooCostly) return told(error.message)
   if (error instanceof RangeError)
     return told('is nested too deeply for its schema, or its schema refers to itself without end')
@@ -172,8 +184,8 @@ function createAjv(dialect: string, allErrors: boolean, onUnknown: (keyword: str
 /** Where an array ends before a tuple does, ajv takes what was not looked at for a fault that was told, and does not go on to `contains` and `uniqueItems`. */
 function goingOn(code: CodeKeywordDefinition['code']): CodeKeywordDefinition['code'] {
   return (cxt, ruleType) => {
-    const { ok } = cxt
-    cxt.ok = (condition) => ok.call(cxt, typeof condition === 'boolean' ? condition : _`${condition} !== false`)
+    const ok = cxt.ok.bind(cxt)
+    cxt.ok = (condition) => ok(typeof condition === 'boolean' ? condition : _`${condition} !== false`)
     code(cxt, ruleType)
   }
 }

@@ -38,20 +38,26 @@ export function readSchemaFolder(folder: string): SchemaFolder {
 }
 
 /**
+ * The same, if nothing is wrong with it.
+ * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
+ */
+export function usableSchemaFolder(folder: string): SchemaFolder {
+  const read = readSchemaFolder(folder)
+  if (read.faults.length === 0) return read
+  throw new TidegateError('SCHEMA_FOLDER', {
+    message: `${folder} holds schemas that cannot be used:\n${read.faults.map((fault) => `  ${fault}`).join('\n')}`,
+    retryable: false,
+    hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see docs/SCHEMAS.md',
+  })
+}
+
+/**
  * JSON Schema versions on disk (2020-12, or what `$schema` says), one folder per event type: `<folder>/<type>/<version>.json`.
  * Versions are whole numbers from 1 and never change once published: what `schemas.lock` names is held to it.
- * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used.
+ * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
 export function loadSchemas(folder: string): SchemaRegistry {
-  const { types, faults } = readSchemaFolder(folder)
-  if (faults.length > 0) {
-    throw new TidegateError('SCHEMA_FOLDER', {
-      message: `${folder} holds schemas that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
-      retryable: false,
-      hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see docs/SCHEMAS.md',
-    })
-  }
-  return registryOf(types)
+  return registryOf(usableSchemaFolder(folder).types)
 }
 
 class Reading {
@@ -97,7 +103,10 @@ class Reading {
     for (const [name, digest] of lock) {
       const found = this.digests.get(name)
       if (found !== undefined && found !== digest)
-        this.#fault(name, `was changed after it was published (${lockName}); put it back, and write a new version`)
+        this.#fault(
+          name,
+          `was changed after it was published (${lockName}); put it back, and write a new version`,
+        )
     }
     return lock
   }

@@ -43,11 +43,12 @@ export function readTypeFile(file: string): { settings: TypeSettings; faults: st
   const byDefault = typeFile.parse({})
   if (!existsSync(file)) return { settings: byDefault, faults: [] }
   try {
-    const { tree, lineOf } = readYamlFile(file)
+    const yaml = readYamlFile(file)
+    const { tree } = yaml
     const read = typeFile.safeParse(tree, { error: wordsFor })
     if (read.success) return { settings: read.data, faults: [] }
     const faults = faultsOf(read.error.issues, { tree, known }).map(({ path, text: said }) => {
-      const line = lineOf(path)
+      const line = yaml.lineOf(path)
       return `${path.map(String).join('.') || '(top)'}: ${said}${line === undefined ? '' : ` (line ${line})`}`
     })
     return { settings: byDefault, faults }

@@ -152,9 +152,10 @@ function generated(
 
 function findingOf({ rule, one, part, place }: Gap, witness: Json | undefined, reader: Version): Finding {
   const keyword = saidUnder(part, rule)
+  const refusing = rule === 'false' ? keywordOf(part.pointer) : rule
   return {
     answer: witness === undefined ? 'unknown' : 'incompatible',
-    rule,
+    rule: refusing,
     path: pathOf(place),
     schemaPath: keyword === undefined ? part.pointer : `${part.pointer}/${escaped(keyword)}`,
     writerSays:
@@ -165,6 +166,17 @@ function findingOf({ rule, one, part, place }: Gap, witness: Json | undefined, r
     isUndeclared: place.isUndeclared,
     ...(witness !== undefined && { witness, fault: faultOf(reader, witness) }),
   }
+}
+
+/** The keyword under which a schema stands that refuses everything. */
+function keywordOf(pointer: string): string {
+  const steps = pointer.split('/')
+  const [above = '', last = ''] = steps.slice(-2)
+  return /^(?:properties|patternProperties|prefixItems|allOf|anyOf|oneOf|\$defs|definitions|dependentSchemas|dependencies)$/.test(
+    above,
+  )
+    ? above
+    : last || 'false'
 }
 
 function saidUnder(part: Node, rule: string): string | undefined {

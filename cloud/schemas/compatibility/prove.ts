@@ -147,6 +147,9 @@ function partOf(reader: Node, { of }: Rule): Node {
 }
 
 function keyOfGoal(given: readonly Node[], reader: Node, { nots = [], kinds }: Partial<Case>): string {
-  const keys = (nodes: readonly Node[]): string => [...new Set(nodes.map(keyOf))].toSorted().join(' ')
-  return `${keys(given)} | ${keys(nots)} | ${kinds ? [...kinds].toSorted().join() : ''} | ${keyOf(reader)}`
+  return `${keysOf(given)} | ${keysOf(nots)} | ${kinds ? [...kinds].toSorted().join() : ''} | ${keyOf(reader)}`
+}
+
+function keysOf(nodes: readonly Node[]): string {
+  return [...new Set(nodes.map(keyOf))].toSorted().join(' ')
 }

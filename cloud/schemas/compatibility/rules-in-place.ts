@@ -70,9 +70,11 @@ export const rulesInPlace: Readonly<Record<string, Rule>> = {
       const condition = conditionOf(goal.reader)
       if (condition === undefined) return 'holds'
       const { one, place } = goal
-      const { when, then, otherwise } = condition
+      const { when, holding, otherwise } = condition
       const isThen =
-        then === undefined || prover.isApart(one, when, place) || prover.covers([when], then, place, one)
+        holding === undefined ||
+        prover.isApart(one, when, place) ||
+        prover.covers([when], holding, place, one)
       const without = { ...one, nots: [...one.nots, when] }
       const isElse =
         otherwise === undefined || isIn(goal, prover, when) || prover.covers([], otherwise, place, without)

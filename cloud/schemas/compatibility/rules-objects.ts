@@ -4,7 +4,7 @@ import { factsOf, isForbidden, memberSchemas, nameSchemas } from '../language/fa
 import { type Goal, inside, outcomeOf, type Prover, type Rule, toldUnless } from './goal.ts'
 import { isInherited, type Kind } from '../language/json.ts'
 import { type Name, namesIn, schemasOfMember } from '../language/members.ts'
-import { childOf, type Node, standing, valueOf } from '../language/node.ts'
+import { childrenOf, type Node, standing, valueOf } from '../language/node.ts'
 import { saySame } from '../language/same.ts'
 import { OutOfWork, type Work } from '../language/work.ts'
 import { dependentsOf, numberAt, schemaAt, textsOf } from '../language/words.ts'
@@ -57,9 +57,8 @@ function subsetsOf(patterns: readonly string[]): ReadonlySet<string>[] {
 function coversMember(goal: Goal, prover: Prover, name: Name): boolean {
   const { one, reader, facts } = goal
   const given = memberSchemas(one, name, prover.work)
-  const own = childOf(childOf(reader, 'properties') ?? reader, String(name))
-  const isUndeclared =
-    typeof name === 'string' && given.length === 0 && !facts.required.has(name) && own !== undefined
+  const isDescribed = childrenOf(reader, 'properties').some(([described]) => described === name)
+  const isUndeclared = isDescribed && given.length === 0 && !facts.required.has(name as string)
   const place = inside(goal.place, goal, { in: 'object', name }, isUndeclared)
   let holds = true
   for (const schema of schemasOfMember(reader, name, 'surely', prover.work)) {

@@ -57,15 +57,18 @@ const triesMax = 8
 function lifted(value: Json, { way }: Place, lift: Lift): Json | undefined {
   let found: Json | undefined = value
   for (const { from, reader, step } of way.toReversed()) {
-    let whole: Json | undefined
-    for (let tries = 0; tries < triesMax && whole === undefined && found !== undefined; tries += 1) {
-      const made = around(found, from, reader, step, lift)
-      if (made !== undefined && isIn(from, made, lift.work)) whole = made
-    }
-    found = whole
+    found = onceAround(found, { from, reader, step }, lift)
     if (found === undefined) return undefined
   }
   return found
+}
+
+function onceAround(value: Json, { from, reader, step }: Place['way'][number], lift: Lift): Json | undefined {
+  for (let tries = 0; tries < triesMax; tries += 1) {
+    const made = around(value, from, reader, step, lift)
+    if (made !== undefined && isIn(from, made, lift.work)) return made
+  }
+  return undefined
 }
 
 function around(

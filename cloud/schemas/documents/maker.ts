@@ -117,12 +117,22 @@ export class Maker {
           : isAgain && !contained
             ? items[0]
             : itemAt(at, contained ? [contained] : [])
-      for (let tries = 0; facts.isUnique && forced?.at !== at && tries < 4; tries += 1)
-        if (item !== undefined && items.some((other) => areEqual(other, item as Json))) item = itemAt(at)
+      if (facts.isUnique && forced?.at !== at) item = this.#another(item, items, () => itemAt(at))
       if (item === undefined) return at >= facts.itemsMin && !(forced && forced.at >= at) ? items : undefined
       items.push(item)
     }
     return facts.isUnique && hasRepeat(items, this.#work) ? undefined : items
+  }
+
+  /** One that is not there yet, if that can be had. */
+  #another(item: Json | undefined, items: readonly Json[], make: () => Json | undefined): Json | undefined {
+    let found = item
+    for (let tries = 0; tries < 4 && found !== undefined; tries += 1) {
+      const made = found
+      if (!items.some((other) => areEqual(other, made))) return found
+      found = make()
+    }
+    return found
   }
 
   #length({ itemsMin, itemsMax: most }: Facts, hints: readonly Node[], depth: number): number {

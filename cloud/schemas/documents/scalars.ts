@@ -70,7 +70,7 @@ export function makeText(facts: Facts, hints: readonly Node[], random: Random): 
   return wordOf(fitting.length > 0 ? random.of(fitting) : lengthMin, random)
 }
 
-const letters = [...'abcxyzABZ0189 _-']
+const letters = 'abcxyzABZ0189 _-'.split('')
 
 function wordOf(length: number, random: Random): string {
   return Array.from({ length }, () => random.of(letters)).join('')

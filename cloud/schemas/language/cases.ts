@@ -97,8 +97,11 @@ function choicesOf(node: Node): Choice[][] {
     found.push(one.map((branch) => ({ are: [branch], areNot: one.filter((other) => other !== branch) })))
   const condition = conditionOf(node)
   if (condition) {
-    const { when, then, otherwise } = condition
-    found.push([{ are: then ? [when, then] : [when] }, { are: otherwise ? [otherwise] : [], areNot: [when] }])
+    const { when, holding, otherwise } = condition
+    found.push([
+      { are: holding ? [when, holding] : [when] },
+      { are: otherwise ? [otherwise] : [], areNot: [when] },
+    ])
   }
   for (const [trigger, needed] of dependentsOf(node)) {
     const present = standing({ type: 'object', required: [trigger] })

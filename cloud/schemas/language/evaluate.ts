@@ -167,11 +167,11 @@ function* ofInPlace(node: Node, value: Json, work: Work): Generator<Answer> {
   if (refused) yield not(evaluate(refused, value, work))
   const condition = conditionOf(node)
   if (condition) {
-    const { when, then, otherwise } = condition
+    const { when, holding, otherwise } = condition
     const holds = evaluate(when, value, work)
     const answer = (one: Node | undefined): Answer => (one ? evaluate(one, value, work) : true)
-    if (holds === undefined) yield answer(then) === true && answer(otherwise) === true ? true : undefined
-    else yield answer(holds ? then : otherwise)
+    if (holds === undefined) yield answer(holding) === true && answer(otherwise) === true ? true : undefined
+    else yield answer(holds ? holding : otherwise)
   }
 }
 

@@ -63,8 +63,9 @@ export function isNobody(schemas: readonly Node[], work: Work, depth = 0): boole
   return work.nested(() => casesOf(schemas, work).every((one) => factsOf(one, work, depth) === undefined))
 }
 
-function kindsOf({ nodes, kinds }: Case): Set<Kind> {
+function kindsOf({ nodes, nots, kinds }: Case): Set<Kind> {
   const found = new Set(kinds)
+  for (const node of nots) for (const kind of wholeKinds(node)) found.delete(kind)
   for (const node of nodes) {
     const types = typesOf(node)
     if (types !== undefined)
@@ -78,6 +79,15 @@ function kindsOf({ nodes, kinds }: Case): Set<Kind> {
     if (divisor !== undefined && divisor % 1 === 0) found.delete('fraction')
   }
   return found
+}
+
+/** The kinds of which a schema accepts everything: where it says nothing but types. */
+function wholeKinds(node: Node): Kind[] {
+  const types = typesOf(node)
+  if (types === undefined || Object.keys(node.schema as object).length > 1) return []
+  return allKinds.filter(
+    (kind) => types.includes(kind) || (types.includes('number') && (kind === 'integer' || kind === 'fraction')),
+  )
 }
 
 function listedValues(
@@ -174,8 +184,12 @@ function arraysOf(
   )
   let itemsMax = Math.min(Infinity, ...nodes.map((node) => numberAt(node, 'maxItems') ?? Infinity))
   const places = Math.max(0, ...nodes.map(placesIn))
-  for (let at = 0; at <= places && at < itemsMax && depth < emptyDepthMax; at += 1)
-    if (isNobody(itemSchemas(one, at), work, depth + 1)) itemsMax = at
+  const looked = depth < emptyDepthMax ? places : -1
+  for (let at = 0; at <= looked && at < itemsMax; at += 1)
+    if (isNobody(itemSchemas(one, at), work, depth + 1)) {
+      itemsMax = at
+      break
+    }
   return {
     itemsMin,
     itemsMax,

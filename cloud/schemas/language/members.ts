@@ -92,7 +92,7 @@ function within(node: Node, certainty: Certainty): (Node | undefined)[] {
   for (const keyword of ['anyOf', 'oneOf']) found.push(...childrenOf(node, keyword).map(([, one]) => one))
   const condition = conditionOf(node)
   if (condition)
-    found.push(...[condition.when, condition.then, condition.otherwise].filter((one) => one !== undefined))
+    found.push(...[condition.when, condition.holding, condition.otherwise].filter((one) => one !== undefined))
   const plain = schemaAt(node, 'if')
   if (plain) found.push(plain)
   for (const [, needed] of dependentsOf(node)) if (!Array.isArray(needed)) found.push(needed as Node)

@@ -62,7 +62,7 @@ export class SchemaDocument {
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
       const [value, pointer] = next
       if (typeof value !== 'object' || value === null) continue
-      for (const [step, child] of Object.entries(value) as [string, Json][])
+      for (const [step, child] of Object.entries(value as Readonly<Record<string, Json>>))
         left.push([child, `${pointer}/${escaped(step)}`])
       if (!isMapping(value)) continue
       if (pointer !== '' && typeof value['$id'] === 'string') isMoved = true
@@ -76,7 +76,8 @@ export class SchemaDocument {
 }
 
 function dialectOf(schema: Json): Dialect {
-  const named = isMapping(schema) ? String(schema['$schema'] ?? '') : ''
+  const said = isMapping(schema) ? schema['$schema'] : undefined
+  const named = typeof said === 'string' ? said : ''
   if (named.includes('2019-09')) return '2019-09'
   return named.includes('draft-07') ? 'draft-07' : '2020-12'
 }

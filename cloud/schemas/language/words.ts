@@ -85,13 +85,18 @@ export function schemaAt(node: Node, keyword: string): Node | undefined {
   return child && (typeof child.schema === 'boolean' || isMapping(child.schema)) ? child : undefined
 }
 
-export function conditionOf(
-  node: Node,
-): { when: Node; then: Node | undefined; otherwise: Node | undefined } | undefined {
+export interface Condition {
+  when: Node
+  /** Undefined: whatever one likes. */
+  holding: Node | undefined
+  otherwise: Node | undefined
+}
+
+export function conditionOf(node: Node): Condition | undefined {
   const when = schemaAt(node, 'if')
-  const then = schemaAt(node, 'then')
+  const holding = schemaAt(node, 'then')
   const otherwise = schemaAt(node, 'else')
-  return when && (then ?? otherwise) ? { when, then, otherwise } : undefined
+  return when && (holding ?? otherwise) ? { when, holding, otherwise } : undefined
 }
 
 /** Keywords whose meaning depends on where one has come from. */

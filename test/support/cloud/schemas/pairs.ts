@@ -9,7 +9,10 @@ type Schema = Record<string, Json> | boolean
 const name = fc.constantFrom('a', 'b', 'c', 's_x')
 const small = fc.integer({ min: 0, max: 3 })
 const number = fc.constantFrom(-1, 0, 0.5, 1, 2, 3, 5, 10)
-const scalar: fc.Arbitrary<Json> = fc.oneof(number, fc.constantFrom<Json>('a', 'b', 'ab', '', true, false, null))
+const scalar: fc.Arbitrary<Json> = fc.oneof(
+  number,
+  fc.constantFrom<Json>('a', 'b', 'ab', '', true, false, null),
+)
 const pattern = fc.constantFrom('^a', '^[ab]+$', 'b$', '^s_', '^.{2}$', '')
 
 interface Tied {
@@ -63,15 +66,18 @@ const { schema } = fc.letrec<Tied>((tie) => {
     oneOf: fc.array(some, { minLength: 1, maxLength: 2 }),
     not: some,
     if: some,
-    then: some,
-    else: some,
+    ...Object.fromEntries(['then', 'else'].map((keyword) => [keyword, some])),
     $ref: fc.constantFrom('#/$defs/one', '#/$defs/two'),
+    $dynamicRef: fc.constantFrom('#/$defs/one', '#/$defs/two'),
   }
   const word = fc.constantFrom(...Object.keys(words))
   const one = fc
     .uniqueArray(word, { minLength: 1, maxLength: 4 })
-    .chain((chosen) => fc.record(Object.fromEntries(chosen.map((each) => [each, words[each] as fc.Arbitrary<Json>]))))
-  return { schema: fc.oneof({ depthSize: 'small', maxDepth: 3 }, fc.boolean(), one) as fc.Arbitrary<Schema> }
+    .chain((chosen) =>
+      fc.record(Object.fromEntries(chosen.map((each) => [each, words[each] as fc.Arbitrary<Json>]))),
+    )
+  const either: fc.Arbitrary<unknown> = fc.oneof({ depthSize: 'small', maxDepth: 3 }, fc.boolean(), one)
+  return { schema: either as fc.Arbitrary<Schema> }
 })
 
 const simple: fc.Arbitrary<Json> = fc.constantFrom<Json>(
@@ -93,15 +99,22 @@ export interface Pair {
 }
 
 export const pairs: fc.Arbitrary<Pair> = fc
-  .record({ one: whole, other: fc.option(whole, { freq: 6 }), edits: fc.array(fc.nat(), { minLength: 1, maxLength: 3 }), seed: fc.nat() })
+  .record({
+    one: whole,
+    other: fc.option(whole, { freq: 6 }),
+    edits: fc.array(fc.nat(), { minLength: 1, maxLength: 3 }),
+    seed: fc.nat(),
+  })
   .map(({ one, other, edits, seed }) => {
-    const edited = other ?? (edits.reduce<Json>((before, edit) => editedBy(before, new Random(edit)), one) as Schema)
+    const edited =
+      other ?? (edits.reduce<Json>((before, edit) => editedBy(before, new Random(edit)), one) as Schema)
     return seed % 2 === 0 ? { writer: one, reader: edited, seed } : { writer: edited, reader: one, seed }
   })
 
 /** Changes one thing somewhere in a schema: a number, a list, a keyword that goes or is put in another place. */
 function editedBy(value: Json, random: Random): Json {
-  if (typeof value === 'number') return value + random.of([1, -1, 2]) < 0 && value >= 0 ? value + 1 : value + random.of([1, 2])
+  if (typeof value === 'number')
+    return value + random.of([1, -1, 2]) < 0 && value >= 0 ? value + 1 : value + random.of([1, 2])
   if (typeof value === 'boolean') return !value
   if (typeof value === 'string' || value === null) return value
   if (Array.isArray(value)) {

@@ -1,11 +1,24 @@
-import { compare, type CompareOptions, type Comparison, type Version } from '../../../../cloud/schemas/compatibility/compare.ts'
+import {
+  compare,
+  type CompareOptions,
+  type Comparison,
+  type Version,
+} from '../../../../cloud/schemas/compatibility/compare.ts'
 import type { Json } from '../../../../cloud/schemas/language/json.ts'
 import { compileVersions } from '../../../../src/schemas/compiler.ts'
 import { documentsNear, type Pair } from './pairs.ts'
 
 /** Two versions as they are compiled; undefined: one of them is no schema. */
-export function versionsOf(writer: unknown, reader: unknown): { writer: Version; reader: Version } | undefined {
-  const { validators, faults } = compileVersions(new Map([[1, writer], [2, reader]]))
+export function versionsOf(
+  writer: unknown,
+  reader: unknown,
+): { writer: Version; reader: Version } | undefined {
+  const { validators, faults } = compileVersions(
+    new Map([
+      [1, writer],
+      [2, reader],
+    ]),
+  )
   if (faults.size > 0) return undefined
   const version = (number: number, schema: unknown): Version => ({
     version: number,
@@ -33,16 +46,21 @@ export function faultOfVerdict(
   const versions = versionsOf(writer, reader)
   if (versions === undefined) return { answer: 'no schema' }
   const isBreak = (document: Json): boolean =>
-    versions.writer.validate(document).length === 0 && versions.reader.validate(document).some(({ keyword }) => keyword !== '')
+    versions.writer.validate(document).length === 0 &&
+    versions.reader.validate(document).some(({ keyword }) => keyword !== '')
   const { answer, findings } = compare(versions.writer, versions.reader, { seed, ...options })
   const told = `${JSON.stringify(writer)} read by ${JSON.stringify(reader)}`
-  const unexplained = findings.find(({ rule, schemaPath, answer: said }) => said === 'incompatible' && schemaPath === 'generated' && rule !== '')
+  const unexplained = findings.find(
+    ({ rule, schemaPath, answer: said }) =>
+      said === 'incompatible' && schemaPath === 'generated' && rule !== '',
+  )
   if (unexplained && findings.length === 1)
     return { answer, fault: `${told}: no rule told of ${JSON.stringify(unexplained.witness)}` }
   const false_ = findings.find(({ witness }) => witness !== undefined && !isBreak(witness))
   if (false_) return { answer, fault: `${told}: ${JSON.stringify(false_.witness)} is no witness` }
   if (answer !== 'compatible') return { answer }
   for (const document of documentsNear([writer, reader], options.strangers ?? 200, seed))
-    if (isBreak(document)) return { answer, fault: `${told}: ${JSON.stringify(document)} is accepted and then refused` }
+    if (isBreak(document))
+      return { answer, fault: `${told}: ${JSON.stringify(document)} is accepted and then refused` }
   return { answer }
 }

@@ -68,6 +68,34 @@ function judgedVersions(
   return versions.filter((version) => version === versions.at(-1) || !lock?.has(`${type}/${version}.json`))
 }
 
+/** What `tidegate schema check` has found. */
+export interface CheckedFolder {
+  ok: boolean
+  /** Of files. */
+  faults: readonly string[]
+  /** Files that are not in the lock yet, and files of the lock that are gone. */
+  unlocked: readonly string[]
+  missing: readonly string[]
+  types: readonly CheckedType[]
+  /** Findings that count. */
+  inTheWay: number
+}
+
+/** Holds a folder to its lock, and its types, all or these, to their modes. */
+export function checkFolder(
+  folder: SchemaFolder,
+  types: readonly string[],
+  { all = false, strict = false }: { all?: boolean; strict?: boolean } = {},
+): CheckedFolder {
+  const chosen = types.length > 0 ? types : [...folder.types.keys()]
+  const checked = chosen.map((type) => checkType(folder, type, { all }))
+  const findings = checked.flatMap(({ comparisons }) => comparisons.flatMap((one) => one.findings))
+  const inTheWay = findings.filter((one) => isInTheWay(one, strict)).length
+  const { unlocked, missing } = lockFindings(folder)
+  const ok = folder.faults.length + unlocked.length + missing.length + inTheWay === 0
+  return { ok, faults: folder.faults, unlocked, missing, types: checked, inTheWay }
+}
+
 /** Judges the versions of a type by its mode. */
 export function checkType(
   folder: SchemaFolder,
@@ -162,7 +190,7 @@ export function upcastersOf(
 }
 
 /** What of a folder is not as its lock says: files that are not in it yet, and files that are gone. */
-export function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; missing: string[] } {
+function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; missing: string[] } {
   const names = [...digests.keys()].toSorted()
   return {
     unlocked: names.filter((name) => !lock?.has(name)),

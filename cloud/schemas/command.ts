@@ -4,8 +4,8 @@ import { wholeNumber } from '../../src/settings/command-line.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
 import { addVersion } from './adding.ts'
-import { checkType, compareVersions, type Direction, isInTheWay, lockFindings, versionsOf } from './checks.ts'
-import { comparisonText, differenceText } from './told.ts'
+import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
+import { checkedText, comparisonText, differenceText } from './told.ts'
 
 const examples = `
 Examples:
@@ -21,16 +21,29 @@ interface Choice {
   json?: boolean
 }
 
+/** Where it says what it found; a test listens itself. */
+export interface SchemaCommandParts {
+  say?: (text: string) => void
+  /** Something was found: the exit code is 1. */
+  onFound?: () => void
+}
+
+type Parts = Required<SchemaCommandParts>
+
 /** `tidegate schema` */
-export function registerSchemaCommand(program: Command): void {
+export function registerSchemaCommand(
+  program: Command,
+  { say = print, onFound = () => (process.exitCode = 1) }: SchemaCommandParts = {},
+): void {
+  const parts = { say, onFound }
   const schema = program
     .command('schema')
     .description('event types and their versions: what is there, and whether versions understand each other')
     .addHelpText('after', examples)
-  addCheck(schema)
-  addDiff(schema)
-  addAdd(schema)
-  addList(schema)
+  addCheck(schema, parts)
+  addDiff(schema, parts)
+  addAdd(schema, parts)
+  addList(schema, parts)
 }
 
 function taking(command: Command): Command {
@@ -39,7 +52,7 @@ function taking(command: Command): Command {
     .option('--json', 'one JSON object, for programs')
 }
 
-function addCheck(schema: Command): void {
+function addCheck(schema: Command, { say, onFound }: Parts): void {
   taking(schema.command('check'))
     .description(
       'hold the files to schemas.lock, and each newest version to those before it, by the mode of its type',
@@ -50,38 +63,13 @@ function addCheck(schema: Command): void {
     .action((types: string[], options: Choice & { all?: boolean; strict?: boolean }, command: Command) => {
       const folder = readSchemaFolder(options.folder)
       for (const type of types) knownType(folder, type, command)
-      const chosen = types.length > 0 ? types : [...folder.types.keys()]
-      const checked = chosen.map((type) => checkType(folder, type, { all: options.all === true }))
-      const { unlocked, missing } = lockFindings(folder)
-      const comparisons = checked.flatMap((one) => one.comparisons)
-      const inTheWay = comparisons
-        .flatMap(({ findings }) => findings)
-        .filter((one) => isInTheWay(one, options.strict === true))
-      const ok = folder.faults.length + unlocked.length + missing.length + inTheWay.length === 0
-      if (options.json) say(JSON.stringify({ ok, faults: folder.faults, unlocked, missing, types: checked }))
-      else {
-        const told = comparisons.filter(({ findings }) => findings.length > 0).map(comparisonText)
-        const files = [
-          ...folder.faults.map((fault) => `FAULT      ${fault}`),
-          ...missing.map((name) => `FAULT      ${name}: is in schemas.lock and not on the disk; put it back`),
-          ...unlocked.map((name) => `NOT LOCKED ${name}: tidegate schema add ${name.split('/', 1)[0] ?? ''}`),
-        ]
-        const count = `${chosen.length} event types, ${comparisons.length} comparisons`
-        say(
-          [
-            ...files,
-            ...told,
-            ok
-              ? `fine: ${count}`
-              : `not fine: ${count}, ${files.length} of files and ${inTheWay.length} of versions in the way`,
-          ].join('\n'),
-        )
-      }
-      if (!ok) process.exitCode = 1
+      const checked = checkFolder(folder, types, options)
+      say(options.json ? JSON.stringify(checked) : checkedText(checked))
+      if (!checked.ok) onFound()
     })
 }
 
-function addDiff(schema: Command): void {
+function addDiff(schema: Command, { say, onFound }: Parts): void {
   taking(schema.command('diff'))
     .description('what one version of a type lets pass and another does not, each way')
     .argument('<type>', 'the event type')
@@ -101,7 +89,7 @@ function addDiff(schema: Command): void {
       }))
       if (options.json) say(JSON.stringify({ type, earlier, later, ways }))
       else say(ways.map((way) => wayText(way, earlier, later)).join('\n'))
-      if (ways.some(({ answer }) => answer !== 'compatible')) process.exitCode = 1
+      if (ways.some(({ answer }) => answer !== 'compatible')) onFound()
     })
 }
 
@@ -115,7 +103,7 @@ function wayText(
   return [first, ...findings.map((finding) => differenceText(direction, finding, earlier, later))].join('\n')
 }
 
-function addAdd(schema: Command): void {
+function addAdd(schema: Command, { say, onFound }: Parts): void {
   taking(schema.command('add'))
     .description('write the next version of a type, if its mode allows it, and put it into schemas.lock')
     .argument('<type>', 'the event type')
@@ -133,11 +121,11 @@ function addAdd(schema: Command): void {
           : 'not added: nothing was written'
         say([...told, verdict].join('\n'))
       }
-      if (!isAdded) process.exitCode = 1
+      if (!isAdded) onFound()
     })
 }
 
-function addList(schema: Command): void {
+function addList(schema: Command, { say }: Parts): void {
   taking(schema.command('list'))
     .description('the event types of a folder, their versions, modes and owners')
     .action((options: Choice) => {
@@ -177,6 +165,6 @@ function knownType(folder: SchemaFolder, type: string, command: Command) {
   )
 }
 
-function say(text: string): void {
+function print(text: string): void {
   process.stdout.write(`${visible(text)}\n`)
 }

@@ -1,9 +1,25 @@
-import type { Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
+import type { CheckedFolder, Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
 import type { Finding } from './compatibility/compare.ts'
 import type { Json } from './language/json.ts'
 
 const saidMax = 60
 const witnessMax = 400
+
+/** What a check has found, all of it, with one line at the end that says whether it is fine. */
+export function checkedText({ ok, faults, unlocked, missing, types, inTheWay }: CheckedFolder): string {
+  const comparisons = types.flatMap((one) => one.comparisons)
+  const files = [
+    ...faults.map((fault) => `FAULT      ${fault}`),
+    ...missing.map((name) => `FAULT      ${name}: is in schemas.lock and not on the disk; put it back`),
+    ...unlocked.map((name) => `NOT LOCKED ${name}: tidegate schema add ${name.split('/', 1)[0] ?? ''}`),
+  ]
+  const told = comparisons.filter(({ findings }) => findings.length > 0).map(comparisonText)
+  const count = `${types.length} event types, ${comparisons.length} comparisons`
+  const verdict = ok
+    ? `fine: ${count}`
+    : `not fine: ${count}, ${files.length} of files and ${inTheWay} of versions in the way`
+  return [...files, ...told, verdict].join('\n')
+}
 
 /** A comparison as a person reads it: a line that says what was asked, and each finding with its evidence. */
 export function comparisonText({

@@ -86,7 +86,8 @@ function wholeKinds(node: Node): Kind[] {
   const types = typesOf(node)
   if (types === undefined || Object.keys(node.schema as object).length > 1) return []
   return allKinds.filter(
-    (kind) => types.includes(kind) || (types.includes('number') && (kind === 'integer' || kind === 'fraction')),
+    (kind) =>
+      types.includes(kind) || (types.includes('number') && (kind === 'integer' || kind === 'fraction')),
   )
 }
 

@@ -68,7 +68,6 @@ const { schema } = fc.letrec<Tied>((tie) => {
     if: some,
     ...Object.fromEntries(['then', 'else'].map((keyword) => [keyword, some])),
     $ref: fc.constantFrom('#/$defs/one', '#/$defs/two'),
-    $dynamicRef: fc.constantFrom('#/$defs/one', '#/$defs/two'),
   }
   const word = fc.constantFrom(...Object.keys(words))
   const one = fc
@@ -84,13 +83,14 @@ const simple: fc.Arbitrary<Json> = fc.constantFrom<Json>(
   { type: 'number' },
   { type: 'object', properties: { a: { $ref: '#/$defs/one' } } },
   { type: 'array', items: { $ref: '#/$defs/two' } },
+  { type: 'array', items: { $dynamicRef: '#top' } },
   { maximum: 3 },
   true,
 )
 
 const whole: fc.Arbitrary<Schema> = fc
   .record({ top: schema, one: simple, two: simple })
-  .map(({ top, one, two }) => (typeof top === 'boolean' ? top : { ...top, $defs: { one, two } }))
+  .map(({ top, one, two }) => (typeof top === 'boolean' ? top : { ...top, $dynamicAnchor: 'top', $defs: { one, two } }))
 
 export interface Pair {
   writer: Schema

@@ -16,7 +16,7 @@ const patternsMax = 5
 
 /** Each name that somebody writes down, and for all others which patterns they match. */
 function namesOf({ one, facts, reader }: Goal, work: Work): Name[] {
-  const all = [...one.nodes, reader].map(namesIn)
+  const all = [...one.nodes, reader].map((node) => namesIn(node, work))
   const names = new Set([...all.flatMap((found) => [...found.names]), ...facts.required])
   const patterns = [...new Set(all.flatMap((found) => [...found.patterns]))]
   if (patterns.length > patternsMax) throw new OutOfWork()

@@ -104,7 +104,7 @@ function nameFor(
   { work, random }: Pick<Lift, 'work' | 'random'>,
 ): string | undefined {
   if (typeof name === 'string') return name
-  const all = [...from.nodes, reader].map(namesIn)
+  const all = [...from.nodes, reader].map((node) => namesIn(node, work))
   const written = new Set(all.flatMap(({ names }) => [...names]))
   const patterns = new Set(all.flatMap(({ patterns }) => [...patterns]))
   const [first] = name

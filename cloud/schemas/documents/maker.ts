@@ -3,7 +3,7 @@ import { evaluate, hasRepeat } from '../language/evaluate.ts'
 import { type Facts, factsOf, itemSchemas, memberSchemas, nameSchemas } from '../language/facts.ts'
 import { areEqual, type Json, type Kind, kindOf } from '../language/json.ts'
 import { namesIn, schemasOfItem, schemasOfMember } from '../language/members.ts'
-import { type Node, valueOf } from '../language/node.ts'
+import { keyOf, type Node, valueOf } from '../language/node.ts'
 import type { Work } from '../language/work.ts'
 import { dependentsOf, numberAt, textsOf, valuesAt } from '../language/words.ts'
 import { textOfPattern } from './pattern-texts.ts'
@@ -25,6 +25,7 @@ const itemsMax = 40
 export class Maker {
   readonly #work: Work
   readonly #random: Random
+  readonly #cases = new Map<string, readonly Case[]>()
 
   constructor(work: Work, random: Random) {
     this.#work = work
@@ -35,12 +36,20 @@ export class Maker {
   make(schemas: readonly Node[], hints: readonly Node[], depth = 0): Json | undefined {
     this.#work.spend(5)
     if (depth > depthMax) return undefined
-    const cases = casesOf(schemas, this.#work)
+    const cases = this.#casesOf(schemas)
     for (let tries = 0; tries < 3 && cases.length > 0; tries += 1) {
       const made = this.makeOf(this.#random.of(cases), hints, { depth })
       if (made !== undefined) return made
     }
     return undefined
+  }
+
+  /** The same schemas are asked for again and again. */
+  #casesOf(schemas: readonly Node[]): readonly Case[] {
+    const key = schemas.map(keyOf).join(' ')
+    let found = this.#cases.get(key)
+    if (found === undefined) this.#cases.set(key, (found = casesOf(schemas, this.#work)))
+    return found
   }
 
   makeOf(
@@ -201,7 +210,7 @@ export class Maker {
     const all = [...one.nodes, ...hints]
     const names = new Set<string>()
     for (const node of all) {
-      const found = namesIn(node)
+      const found = namesIn(node, this.#work)
       for (const name of found.names) names.add(name)
       for (const source of found.patterns) names.add(textOfPattern(source, this.#random) ?? 'x')
       for (const name of textsOf(valueOf(node, 'required'))) names.add(name)

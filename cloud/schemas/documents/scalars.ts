@@ -73,7 +73,8 @@ export function makeText(facts: Facts, hints: readonly Node[], random: Random): 
 const letters = 'abcxyzABZ0189 _-'.split('')
 
 function wordOf(length: number, random: Random): string {
-  return Array.from({ length }, () => random.of(letters)).join('')
+  // Nobody is shown a longer one.
+  return Array.from({ length: Math.min(length, lengthMax) }, () => random.of(letters)).join('')
 }
 
 function altered(text: string, random: Random): string {

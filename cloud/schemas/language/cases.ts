@@ -16,7 +16,7 @@ export interface Case {
 export const everyKind: ReadonlySet<Kind> = new Set(allKinds)
 
 /** Cases of one schema; further alternatives are left out. */
-const casesMax = 48
+const casesMax = 128
 
 interface Open {
   nodes: Map<string, Node>
@@ -82,7 +82,9 @@ function spread(open: Open, work: Work): boolean {
     for (const [, one] of childrenOf(node, 'allOf')) open.left.push(one)
     const refused = schemaAt(node, 'not')
     if (refused) open.nots.set(keyOf(refused), refused)
-    open.choices.push(...choicesOf(node))
+    const choices = choicesOf(node)
+    for (const choice of choices) work.spend(choice.length)
+    open.choices.push(...choices)
   }
   return true
 }

@@ -52,7 +52,7 @@ function* judged(node: Node, value: Json, work: Work): Generator<Answer> {
   for (const check of checks) yield check(node, value, work)
 }
 
-const ofAny: Check = (node, value) => {
+const ofAny: Check = (node, value, work) => {
   const types = typesOf(node)
   if (types !== undefined) {
     const kind = kindOf(value)
@@ -64,7 +64,22 @@ const ofAny: Check = (node, value) => {
     )
     if (!isOne) return false
   }
-  return valuesAt(node).every((values) => values.some((one) => areEqual(one, value)))
+  return valuesAt(node).every((values) => isListed(value, values, work))
+}
+
+/** Of long lists, the scalars in them. */
+const scalarsOf = new WeakMap<readonly Json[], ReadonlySet<Json>>()
+
+function isListed(value: Json, values: readonly Json[], work: Work): boolean {
+  let scalars = scalarsOf.get(values)
+  if (scalars === undefined) {
+    work.spend(values.length)
+    scalars = new Set(values.filter((one) => typeof one !== 'object' || one === null))
+    scalarsOf.set(values, scalars)
+  }
+  if (typeof value !== 'object' || value === null) return scalars.has(value)
+  work.spend(values.length)
+  return values.some((one) => areEqual(one, value))
 }
 
 const ofNumber: Check = (node, value) => {

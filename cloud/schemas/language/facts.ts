@@ -38,13 +38,24 @@ export interface Bound {
 /** In objects and arrays it is looked so deep whether there can be any. */
 const emptyDepthMax = 4
 
+const known = new WeakMap<Case, { facts: Facts | undefined }>()
+
 /** What is true of a case; undefined: no value is in it, for sure. @throws OutOfWork */
 export function factsOf(one: Case, work: Work, depth = 0): Facts | undefined {
+  if (depth > 0) return foundFacts(one, work, depth)
+  let found = known.get(one)
+  if (found === undefined) known.set(one, (found = { facts: foundFacts(one, work, depth) }))
+  return found.facts
+}
+
+function foundFacts(one: Case, work: Work, depth: number): Facts | undefined {
   work.spend(1 + one.nodes.length)
   const kinds = kindsOf(one)
   const values = listedValues(one, kinds, work)
-  if (values !== undefined)
-    for (const kind of kinds) if (!values.some((value) => kindOf(value) === kind)) kinds.delete(kind)
+  if (values !== undefined) {
+    const listed = new Set(values.map(kindOf))
+    for (const kind of kinds) if (!listed.has(kind)) kinds.delete(kind)
+  }
   const numbers = numbersOf(one, kinds)
   const strings = stringsOf(one)
   const arrays = arraysOf(one, work, depth)
@@ -231,7 +242,7 @@ function isClosed(node: Node): boolean {
 }
 
 function allowedNames(one: Case, work: Work, depth: number): number {
-  const names = new Set(one.nodes.flatMap((node) => [...namesIn(node).names]))
+  const names = new Set(one.nodes.flatMap((node) => [...namesIn(node, work).names]))
   return [...names].filter((name) => !isForbidden(one, name, work, depth)).length
 }
 

@@ -1,5 +1,5 @@
 import { isMapping } from './json.ts'
-import { childrenOf, keyOf, type Node, valueOf } from './node.ts'
+import { childOf, childrenOf, keyOf, type Node, valueOf } from './node.ts'
 import type { Work } from './work.ts'
 import { conditionOf, dependentsOf, dynamicAt, elementsOf, schemaAt, textAt } from './words.ts'
 
@@ -25,10 +25,12 @@ function matches(name: Name, source: string, work: Work): boolean {
  * out what may not be asked, `surely` has all that may be asked.
  */
 export function schemasOfMember(node: Node, name: Name, certainty: Certainty, work: Work): Node[] {
+  work.spend(1)
   const found: Node[] = []
   if (typeof name === 'string') {
-    const own = childrenOf(node, 'properties').find(([one]) => one === name)
-    if (own) found.push(own[1])
+    const holder = childOf(node, 'properties')
+    const own = holder && childOf(holder, name)
+    if (own) found.push(own)
   }
   for (const [source, schema] of childrenOf(node, 'patternProperties'))
     if (matches(name, source, work)) found.push(schema)
@@ -45,9 +47,10 @@ export function schemasOfMember(node: Node, name: Name, certainty: Certainty, wo
 }
 
 /** Names that a schema writes down, and patterns. */
-export function namesIn(node: Node): { names: Set<string>; patterns: Set<string> } {
+export function namesIn(node: Node, work: Work): { names: Set<string>; patterns: Set<string> } {
   const names = new Set(childrenOf(node, 'properties').map(([name]) => name))
   const patterns = new Set(childrenOf(node, 'patternProperties').map(([source]) => source))
+  work.spend(1 + names.size + patterns.size)
   if (unevaluatedAt(node, 'unevaluatedProperties') === undefined) return { names, patterns }
   const evaluated = evaluatedIn(node, 'possibly', new Set())
   return {

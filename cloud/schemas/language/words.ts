@@ -41,7 +41,19 @@ export interface Elements {
   rest: Node | undefined
 }
 
+/** A tuple may be long, and is asked for its places one by one. */
+const known = new WeakMap<object, { node: Node; elements: Elements }>()
+
 export function elementsOf(node: Node): Elements {
+  if (!isMapping(node.schema)) return { prefix: [], rest: undefined }
+  const found = known.get(node.schema)
+  if (found?.node.document === node.document && found.node.pointer === node.pointer) return found.elements
+  const elements = foundElements(node)
+  known.set(node.schema, { node, elements })
+  return elements
+}
+
+function foundElements(node: Node): Elements {
   const many = (keyword: string): Node[] => childrenOf(node, keyword).map(([, one]) => one)
   if (node.document.dialect === '2020-12')
     return { prefix: many('prefixItems'), rest: schemaAt(node, 'items') }

@@ -40,6 +40,8 @@ async function schema(...words: string[]): Promise<{ text: string; code: number 
   return { text: lines.join('\n'), code }
 }
 
+const coded = (pattern: string): object => ({ properties: { code: { type: 'string', pattern } } })
+
 const of = (maximum: number, more: object = {}): object => ({
   type: 'object',
   properties: { temperature: { type: 'number', maximum }, ...more },
@@ -105,8 +107,7 @@ describe('tidegate schema check', () => {
   })
 
   test('what is unknown counts until somebody accepts it, with a reason', async () => {
-    const code = (pattern: string): object => ({ properties: { code: { type: 'string', pattern } } })
-    write({ [`${climate}/1.json`]: code('^[A-F]{2}$'), [`${climate}/2.json`]: code('^[A-Z]+$') })
+    write({ [`${climate}/1.json`]: coded('^[A-F]{2}$'), [`${climate}/2.json`]: coded('^[A-Z]+$') })
     const first = await schema('add', climate)
     expect(first).toMatchObject({ code: 1, text: expect.stringContaining('UNKNOWN    pattern at /code') })
     const path = /path: "([^"]+)"/.exec(first.text)?.[1]
@@ -154,8 +155,6 @@ describe('tidegate schema check', () => {
 
 describe('tidegate schema add', () => {
   test('writes the next version, and a lock that sha256sum agrees with', async () => {
-    write({ 'new.json.tmp': '' })
-    rmSync(join(dir, 'new.json.tmp'))
     const file = join(mkdtempSync(join(dir, '.new-')), 'climate.json')
     writeFileSync(file, JSON.stringify(of(100)))
     expect((await schema('add', climate, file)).text).toBe(`added: ${climate}/1.json`)

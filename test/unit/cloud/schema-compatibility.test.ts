@@ -6,6 +6,8 @@ import { pairs } from '../../support/cloud/schemas/pairs.ts'
 import { faultOfVerdict, verdictOf } from '../../support/cloud/schemas/verdicts.ts'
 
 const quick = { documents: 50 }
+const text = (pattern: string): object => ({ type: 'string', pattern })
+const bounded = (maximum: number): object => ({ properties: { 'a/b': { items: { maximum } } } })
 
 describe('compatibility of schemas, by cases', () => {
   test('there are at least 60 each way', () => {
@@ -56,17 +58,15 @@ describe('compatibility of schemas, by cases', () => {
   })
 
   test('of patterns that are not the same, it says that it does not know, unless there is a witness', () => {
-    const of = (pattern: string): object => ({ type: 'string', pattern })
-    expect(verdictOf(of('^[a-z]{3}$'), of('^[a-z]+$'))).toMatchObject({
+    expect(verdictOf(text('^[a-z]{3}$'), text('^[a-z]+$'))).toMatchObject({
       answer: 'unknown',
       findings: [{ rule: 'pattern', answer: 'unknown' }],
     })
-    expect(verdictOf(of('^[a-z]+$'), of('^[a-z]{3}$'))).toMatchObject({ answer: 'incompatible' })
+    expect(verdictOf(text('^[a-z]+$'), text('^[a-z]{3}$'))).toMatchObject({ answer: 'incompatible' })
   })
 
   test('says where in the data and in the schema, what both say, and what the validator says of the witness', () => {
-    const of = (maximum: number): object => ({ properties: { 'a/b': { items: { maximum } } } })
-    expect(verdictOf(of(5), of(3)).findings).toEqual([
+    expect(verdictOf(bounded(5), bounded(3)).findings).toEqual([
       {
         answer: 'incompatible',
         rule: 'maximum',
@@ -84,6 +84,47 @@ describe('compatibility of schemas, by cases', () => {
   test('the same comparison has the same witness', () => {
     const [one, other] = [1, 2].map(() => verdictOf({ type: 'string' }, { type: 'string', pattern: '^x' }))
     expect(one).toEqual(other)
+  })
+})
+
+describe('a comparison has an end, whatever the schemas are (G7)', () => {
+  const kinds = (count: number): object => ({
+    oneOf: Array.from({ length: count }, (_, kind) => ({
+      properties: { kind: { const: kind } },
+      required: ['kind'],
+    })),
+  })
+  const patterns = (count: number): object => ({
+    patternProperties: Object.fromEntries(
+      Array.from({ length: count }, (_, at) => [`^${at}`, { type: 'number' }]),
+    ),
+  })
+  const nested = (depth: number, leaf: object): object =>
+    depth === 0 ? leaf : { anyOf: [{ properties: { a: nested(depth - 1, leaf) } }, { maximum: depth }] }
+
+  test.each([
+    ['many ways', kinds(40), kinds(41)],
+    ['more patterns than are looked at', patterns(12), { ...patterns(12), maxProperties: 3 }],
+    ['ways within ways', nested(40, { minimum: 1 }), nested(40, { minimum: 2 })],
+    ['a schema that is itself', { $ref: '#' }, { $ref: '#', type: 'number' }],
+    [
+      'an array longer than can be made',
+      { type: 'array', minItems: 1e9 },
+      { type: 'array', minItems: 1e9 + 1 },
+    ],
+    [
+      'a text longer than can be made',
+      { type: 'string', minLength: 1e9 },
+      { type: 'string', minLength: 1e9 + 1 },
+    ],
+  ])('%s', (_, writer, reader) => {
+    const { answer, findings } = verdictOf(writer, reader, { documents: 20, stepsMax: 20_000 })
+    expect(answer === 'compatible').toBe(findings.length === 0)
+  })
+
+  test('what takes more work than it may is unknown, and says so', () => {
+    const { answer, findings } = verdictOf(kinds(40), kinds(41), { documents: 0, stepsMax: 1000 })
+    expect({ answer, findings }).toMatchObject({ answer: 'unknown', findings: [{ rule: 'work' }] })
   })
 })
 

@@ -26,6 +26,8 @@ const list = (value: object, reference = '#'): object => ({
   required: ['value'],
 })
 
+const conditional: unknown = JSON.parse('{"type":"object","if":{"required":["x"]},"then":{"required":["y"]}}')
+
 export const narrowings: readonly Narrowing[] = [
   // Karapace's four checks that never ran (karapace#1363).
   {
@@ -458,14 +460,14 @@ export const narrowings: readonly Narrowing[] = [
   },
   {
     what: 'a condition comes',
-    narrow: { type: 'object', if: { required: ['x'] }, then: { required: ['y'] } },
+    narrow: conditional,
     wide: { type: 'object' },
     rule: 'required',
   },
   {
     what: 'what a condition asks anyway',
     narrow: { type: 'object', required: ['y'] },
-    wide: { type: 'object', if: { required: ['x'] }, then: { required: ['y'] } },
+    wide: conditional,
     rule: 'required',
   },
   {

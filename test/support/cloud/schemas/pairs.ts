@@ -90,7 +90,9 @@ const simple: fc.Arbitrary<Json> = fc.constantFrom<Json>(
 
 const whole: fc.Arbitrary<Schema> = fc
   .record({ top: schema, one: simple, two: simple })
-  .map(({ top, one, two }) => (typeof top === 'boolean' ? top : { ...top, $dynamicAnchor: 'top', $defs: { one, two } }))
+  .map(({ top, one, two }) =>
+    typeof top === 'boolean' ? top : { ...top, $dynamicAnchor: 'top', $defs: { one, two } },
+  )
 
 export interface Pair {
   writer: Schema

@@ -9,6 +9,20 @@ const quick = { documents: 50 }
 const text = (pattern: string): object => ({ type: 'string', pattern })
 const bounded = (maximum: number): object => ({ properties: { 'a/b': { items: { maximum } } } })
 
+const kinds = (count: number): object => ({
+  oneOf: Array.from({ length: count }, (_, kind) => ({
+    properties: { kind: { const: kind } },
+    required: ['kind'],
+  })),
+})
+const patterns = (count: number): object => ({
+  patternProperties: Object.fromEntries(
+    Array.from({ length: count }, (_, at) => [`^${at}`, { type: 'number' }]),
+  ),
+})
+const nested = (depth: number, leaf: object): object =>
+  depth === 0 ? leaf : { anyOf: [{ properties: { a: nested(depth - 1, leaf) } }, { maximum: depth }] }
+
 describe('compatibility of schemas, by cases', () => {
   test('there are at least 60 each way', () => {
     expect(narrowings.length).toBeGreaterThanOrEqual(60)
@@ -88,20 +102,6 @@ describe('compatibility of schemas, by cases', () => {
 })
 
 describe('a comparison has an end, whatever the schemas are (G7)', () => {
-  const kinds = (count: number): object => ({
-    oneOf: Array.from({ length: count }, (_, kind) => ({
-      properties: { kind: { const: kind } },
-      required: ['kind'],
-    })),
-  })
-  const patterns = (count: number): object => ({
-    patternProperties: Object.fromEntries(
-      Array.from({ length: count }, (_, at) => [`^${at}`, { type: 'number' }]),
-    ),
-  })
-  const nested = (depth: number, leaf: object): object =>
-    depth === 0 ? leaf : { anyOf: [{ properties: { a: nested(depth - 1, leaf) } }, { maximum: depth }] }
-
   test.each([
     ['many ways', kinds(40), kinds(41)],
     ['more patterns than are looked at', patterns(12), { ...patterns(12), maxProperties: 3 }],

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { eventTypePattern } from '../contract/event.ts'
 import { codeOf, messageOf, TidegateError } from '../errors.ts'
 import { compileVersions } from './compiler.ts'
+import type { Formats } from './formats.ts'
 import { digestOf, type Lock, lockName, parseLock } from './lock.ts'
 import { registryOf, type SchemaRegistry, type StoredType } from './registry.ts'
 import { readTypeFile, type TypeSettings, typeFileName } from './type-file.ts'
@@ -25,8 +26,8 @@ export const upcastFolder = 'upcast'
  * Reads `<folder>/<type>/{<version>.json, type.yaml, upcast/…}` and `schemas.lock`. Finds all that is wrong with them.
  * @throws TidegateError `SCHEMA_FOLDER` the folder itself cannot be read
  */
-export function readSchemaFolder(folder: string): SchemaFolder {
-  const reading = new Reading(folder)
+export function readSchemaFolder(folder: string, formats: Formats = 'checked'): SchemaFolder {
+  const reading = new Reading(folder, formats)
   for (const type of namesIn(folder)) {
     if (type === lockName) continue
     if (eventTypePattern.test(type) && isFolder(join(folder, type))) reading.readType(type)
@@ -41,8 +42,8 @@ export function readSchemaFolder(folder: string): SchemaFolder {
  * The same, if nothing is wrong with it.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
-export function usableSchemaFolder(folder: string): SchemaFolder {
-  const read = readSchemaFolder(folder)
+export function usableSchemaFolder(folder: string, formats: Formats = 'checked'): SchemaFolder {
+  const read = readSchemaFolder(folder, formats)
   if (read.faults.length === 0) return read
   throw new TidegateError('SCHEMA_FOLDER', {
     message: `${folder} holds schemas that cannot be used:\n${read.faults.map((fault) => `  ${fault}`).join('\n')}`,
@@ -56,8 +57,8 @@ export function usableSchemaFolder(folder: string): SchemaFolder {
  * Versions are whole numbers from 1 and never change once published: what `schemas.lock` names is held to it.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
-export function loadSchemas(folder: string): SchemaRegistry {
-  return registryOf(usableSchemaFolder(folder).types)
+export function loadSchemas(folder: string, formats: Formats = 'checked'): SchemaRegistry {
+  return registryOf(usableSchemaFolder(folder, formats).types)
 }
 
 class Reading {
@@ -65,9 +66,11 @@ class Reading {
   readonly digests = new Map<string, string>()
   readonly faults: string[] = []
   readonly #folder: string
+  readonly #formats: Formats
 
-  constructor(folder: string) {
+  constructor(folder: string, formats: Formats) {
     this.#folder = folder
+    this.#formats = formats
   }
 
   readType(type: string): void {
@@ -81,7 +84,7 @@ class Reading {
           `${type}/${file}: a schema file is named <version>.json; beside them are ${typeFileName} and ${upcastFolder}/`,
         )
     }
-    const { validators, faults } = compileVersions(schemas)
+    const { validators, faults } = compileVersions(schemas, this.#formats)
     for (const [version, fault] of faults) this.#fault(`${type}/${version}.json`, messageOf(fault))
     const settings = this.#readSettings(type, schemas)
     const versions = [...validators].map(

@@ -53,6 +53,15 @@ export const rulesOfValues: Readonly<Record<string, Rule>> = {
   }),
   minLength: bound('minLength', (goal, value) => !isText(goal) || goal.facts.lengthMin >= value),
   maxLength: bound('maxLength', (goal, value) => !isText(goal) || goal.facts.lengthMax <= value),
+  /** One that nobody knows is an annotation: that cannot be told from here, and shows in that there is no witness. */
+  format: {
+    of: ['format'],
+    holds: ({ one, reader, facts }) =>
+      outcomeOf(
+        !facts.kinds.has('string') ||
+          one.nodes.some((node) => textAt(node, 'format') === textAt(reader, 'format')),
+      ),
+  },
   pattern: {
     of: ['pattern'],
     holds(goal) {

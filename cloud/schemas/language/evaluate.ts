@@ -104,7 +104,9 @@ const ofString: Check = (node, value, work) => {
     if (length < least || length > most) return false
   }
   const pattern = textAt(node, 'pattern')
-  return pattern === undefined ? true : work.matches(pattern, value)
+  if (pattern !== undefined && work.matches(pattern, value) !== true) return false
+  // Which formats there are, and whether they are checked, is known to the compiler alone.
+  return textAt(node, 'format') === undefined ? true : undefined
 }
 
 const ofArray: Check = (node, value, work) => {

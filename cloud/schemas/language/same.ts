@@ -4,7 +4,7 @@ import type { Work } from './work.ts'
 import { dynamicAt, textAt } from './words.ts'
 
 const annotations = new Set(
-  'title description default examples deprecated readOnly writeOnly format $comment contentEncoding contentMediaType contentSchema $schema $id $anchor $defs definitions'.split(
+  'title description default examples deprecated readOnly writeOnly $comment contentEncoding contentMediaType contentSchema $schema $id $anchor $defs definitions'.split(
     ' ',
   ),
 )

@@ -29,6 +29,12 @@ const list = (value: object, reference = '#'): object => ({
 const conditional: unknown = JSON.parse('{"type":"object","if":{"required":["x"]},"then":{"required":["y"]}}')
 
 export const narrowings: readonly Narrowing[] = [
+  {
+    what: 'a format comes',
+    narrow: { type: 'string', format: 'date' },
+    wide: { type: 'string' },
+    rule: 'format',
+  },
   // Karapace's four checks that never ran (karapace#1363).
   {
     what: 'uniqueItems comes',
@@ -511,7 +517,6 @@ export const rewordings: readonly { what: string; one: unknown; other: unknown }
     one: { type: 'number', title: 'x', description: 'y', examples: [1], default: 1 },
     other: { type: 'number' },
   },
-  { what: 'format is an annotation', one: { type: 'string', format: 'email' }, other: { type: 'string' } },
   {
     what: 'a unit of our own',
     one: { type: 'number', unit: 'Cel' },

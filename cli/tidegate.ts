@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
   parked: async () => (await import('../cloud/tool/groups.ts')).registerParkedCommand,
   projections: async () => (await import('../cloud/tool/projections/command.ts')).registerProjectionsCommand,
+  schema: async () => (await import('../cloud/schemas/command.ts')).registerSchemaCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,

@@ -1,5 +1,5 @@
 import type { Formats } from '../src/schemas/formats.ts'
-import { loadSchemas } from '../src/schemas/registry.ts'
+import { loadSchemas } from '../src/schemas/folder.ts'
 import {
   checkAll,
   type Checked,

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Formats } from '../src/schemas/formats.ts'
-import { loadSchemas } from '../src/schemas/registry.ts'
+import { loadSchemas } from '../src/schemas/folder.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import {
   checkAll,

@@ -1,8 +1,16 @@
-import { Ajv, type ErrorObject, type Options, str, type ValidateFunction } from 'ajv'
+import {
+  _,
+  Ajv,
+  type CodeKeywordDefinition,
+  type ErrorObject,
+  type Options,
+  str,
+  type ValidateFunction,
+} from 'ajv'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
-import { CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
+import { around, CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
 import { multiplesOf } from './decimal.ts'
 import { checkFormats, type Formats } from './formats.ts'
 
@@ -119,12 +127,20 @@ function withAllFaults(
   }
 }
 
-/** RangeError: the stack has an end. */
-function endless(error: unknown): SchemaFault {
-  if (error instanceof TooCostly) return { instancePath: '', keyword: '', params: {}, message: error.message }
-  if (!(error instanceof RangeError)) throw error
-  const message = 'is nested too deeply for its schema, or its schema refers to itself without end'
+/** A fault that is none of the data's. */
+function told(message: string): SchemaFault {
   return { instancePath: '', keyword: '', params: {}, message }
+}
+
+/** What ends a check before it has an answer. RangeError: the stack has an end. */
+function endless(error: unknown): SchemaFault {
+  if (error instanceof TooCostly) return told(error.message)
+  if (error instanceof RangeError)
+    return told('is nested too deeply for its schema, or its schema refers to itself without end')
+  // Of some schemas, with unevaluatedProperties over alternatives that have patternProperties, ajv makes code that fails.
+  if (error instanceof ReferenceError || error instanceof TypeError)
+    return told(`cannot be checked by its schema: ${error.message}`)
+  throw error
 }
 
 /** By dialect, who looks whether a schema is one: to make one takes some 30 ms, ten times as long as a schema. */
@@ -174,7 +190,17 @@ function createAjv(
     compile: multiplesOf,
     error: { message: ({ schemaCode }) => str`must be multiple of ${schemaCode}` },
   })
+  for (const keyword of ['prefixItems', 'items']) around(ajv, keyword, goingOn)
   return ajv
+}
+
+/** Where an array ends before a tuple does, ajv takes what was not looked at for a fault that was told, and does not go on to `contains` and `uniqueItems`. */
+function goingOn(code: CodeKeywordDefinition['code']): CodeKeywordDefinition['code'] {
+  return (cxt, ruleType) => {
+    const ok = cxt.ok.bind(cxt)
+    cxt.ok = (condition) => ok(typeof condition === 'boolean' ? condition : _`${condition} !== false`)
+    code(cxt, ruleType)
+  }
 }
 
 function dialectOf(schema: object | boolean): string {

@@ -19,8 +19,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'src/schemas': {
     sentence:
-      'what data may look like: versions of each type, compiled, checked at a cost that is bounded (G7)',
-    mayImport: ['src', 'src/contract'],
+      'what data may look like: versions of each type as they lie on the disk, compiled, checked at a cost that is bounded (G7)',
+    mayImport: ['src', 'src/contract', 'src/settings'],
   },
   'src/pace': { sentence: 'how much in which time', mayImport: [] },
   'src/settings': {
@@ -314,6 +314,24 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence:
       'dead letters and events of history on their way to a group again: the rule, the worker, patches; what the cloud publishes itself',
     mayImport: ['cloud/amqp', 'cloud/database'],
+  },
+  'cloud/schemas': {
+    sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
+    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language'],
+  },
+  'cloud/schemas/compatibility': {
+    sentence:
+      'whether one schema accepts all that another does: by rules, with a document that shows it if not, at a cost that is bounded (G7)',
+    mayImport: ['cloud/schemas/documents', 'cloud/schemas/language'],
+  },
+  'cloud/schemas/documents': {
+    sentence: 'documents that a schema accepts, made near to where another draws its lines',
+    mayImport: ['cloud/schemas/language'],
+  },
+  'cloud/schemas/language': {
+    sentence:
+      'what a schema says, whichever dialect it is written in: its keywords, its cases, what is true of each',
+    mayImport: [],
   },
   'cloud/queues': {
     sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',

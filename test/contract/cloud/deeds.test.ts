@@ -15,6 +15,8 @@ const until = <T>(check: () => Promise<T>): Promise<T> => vi.waitFor(check, { ti
 const schemas: SchemaRegistry = {
   types: ['com.acme.climate'],
   latest: (type) => (type === 'com.acme.climate' ? 1 : undefined),
+  versions: (type) => (type === 'com.acme.climate' ? [1] : []),
+  retired: () => new Set(),
   has: (type, version) => type === 'com.acme.climate' && version === 1,
   faults: (_type, _version, data) =>
     typeof (data as { temperature?: unknown } | null)?.temperature === 'number'

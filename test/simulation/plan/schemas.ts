@@ -13,6 +13,8 @@ export function schemasOf(side: 'edge' | 'cloud'): SchemaRegistry {
   return {
     types: known,
     latest: (type) => (known.includes(type) ? 1 : undefined),
+    versions: (type) => (known.includes(type) ? [1] : []),
+    retired: () => new Set(),
     has: (type, version) => known.includes(type) && version === 1,
     faults(_type, _version, data) {
       const value = (data as { value?: unknown } | null)?.value

@@ -14,7 +14,7 @@ import { createIngest, type Ingest, type IngestOptions } from '../../../edge/adm
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
 import { createTopicRules } from '../../../edge/admission/routes/topics.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { loadSchemas } from '../../../src/schemas/registry.ts'
+import { loadSchemas } from '../../../src/schemas/folder.ts'
 import { loadTrust, type TrustFiles } from '../../../edge/mqtt/trust/files.ts'
 import { startTrust, type Trust, type TrustOptions } from '../../../edge/mqtt/trust/trust.ts'
 import { createFakeOutbox, type FakeOutbox } from '../fakes/outbox.ts'

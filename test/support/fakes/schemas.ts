@@ -11,6 +11,8 @@ const properties: Readonly<Record<number, readonly string[]>> = {
 export const climateSchemas: SchemaRegistry = {
   types: [climate],
   latest: (type) => (type === climate ? 2 : undefined),
+  versions: (type) => (type === climate ? [1, 2] : []),
+  retired: () => new Set(),
   has: (type, version) => type === climate && version in properties,
   faults(_type, version, data) {
     if (typeof data !== 'object' || data === null || Array.isArray(data)) return ['data: must be object']

@@ -4,7 +4,14 @@ import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import { admittedReading } from '../../../cloud/deeds/admission.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 
-const noSchemas: SchemaRegistry = { types: [], latest: () => undefined, has: () => false, faults: () => [] }
+const noSchemas: SchemaRegistry = {
+  types: [],
+  latest: () => undefined,
+  versions: () => [],
+  retired: () => new Set(),
+  has: () => false,
+  faults: () => [],
+}
 
 function rejectedOf(payload: string, more: object = {}) {
   const data = {

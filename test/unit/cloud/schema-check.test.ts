@@ -5,6 +5,8 @@ import { Ledger } from '../../support/cloud/cloud-events.ts'
 describe('the cloud’s schema check', () => {
   const registry = {
     latest: () => 1,
+    versions: () => [1],
+    retired: () => new Set<number>(),
     has: (_: string, version: number) => version === 1,
     faults: (_: string, __: number, data: unknown) => (data === 'good' ? [] : ['data: is not good']),
     types: [],

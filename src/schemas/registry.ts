@@ -9,17 +9,28 @@ export interface SchemaRegistry {
   latest(type: string): number | undefined
   /** Whether this very version is known. */
   has(type: string, version: number): boolean
+  /** The versions of a type that are known, ascending. */
+  versions(type: string): readonly number[]
+  /** Those of its versions that no device may send any more. What is stored of them is read all the same. */
+  retired(type: string): ReadonlySet<number>
   /** Faults of `data` under a version, by path; empty means valid. Unknown versions throw. */
   faults(type: string, version: number, data: unknown): string[]
+  /** The first of them, at the cost of finding that alone; undefined: valid. Unknown versions throw. */
+  firstFault(type: string, version: number, data: unknown): SchemaFault | undefined
   readonly types: readonly string[]
 }
+
+const none: ReadonlySet<number> = new Set()
 
 /** Knows no type: nothing is checked. */
 export const noSchemas: SchemaRegistry = {
   types: [],
   latest: () => undefined,
   has: () => false,
+  versions: () => [],
+  retired: () => none,
   faults: () => [],
+  firstFault: () => undefined,
 }
 
 /** `<type>/<version>` as carried in `dataschema`. */
@@ -62,13 +73,17 @@ export function loadSchemas(folder: string): SchemaRegistry {
 
 type Versions = Map<number, Validate>
 
+/** Beside the versions of a type. */
+export const upcastFolder = 'upcast'
+
 function readVersions(folder: string, type: string): { versions: Versions; faults: string[] } {
   const schemas = new Map<number, unknown>()
   const faults: string[] = []
   const told = (version: number | string, error: unknown): void => {
     faults.push(`${type}/${version}.json: ${messageOf(error)}`)
   }
-  for (const file of listFolder(join(folder, type))) {
+  // What brings old versions forward is read by who reads events (upcast/folder.ts).
+  for (const file of listFolder(join(folder, type)).filter((name) => name !== upcastFolder)) {
     const version = /^([1-9][0-9]{0,5})\.json$/.exec(file)?.[1]
     if (version === undefined) {
       faults.push(`${type}/${file}: a schema file is named <version>.json`)
@@ -85,7 +100,19 @@ function readVersions(folder: string, type: string): { versions: Versions; fault
   return { versions: compiled.validators, faults }
 }
 
-function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {
+function registryOf(
+  validators: ReadonlyMap<string, Versions>,
+  retired: ReadonlyMap<string, ReadonlySet<number>> = new Map(),
+): SchemaRegistry {
+  const validatorOf = (type: string, version: number): Validate => {
+    const validate = validators.get(type)?.get(version)
+    if (validate) return validate
+    throw new TidegateError('SCHEMA_UNKNOWN', {
+      message: `no schema ${schemaName(type, version)}`,
+      retryable: false,
+      hint: `add ${type}/${version}.json to the schema folder`,
+    })
+  }
   return {
     types: [...validators.keys()].toSorted(),
     latest(type) {
@@ -93,17 +120,10 @@ function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {
       return versions && Math.max(...versions.keys())
     },
     has: (type, version) => validators.get(type)?.has(version) ?? false,
-    faults(type, version, data) {
-      const validate = validators.get(type)?.get(version)
-      if (!validate) {
-        throw new TidegateError('SCHEMA_UNKNOWN', {
-          message: `no schema ${schemaName(type, version)}`,
-          retryable: false,
-          hint: `add ${type}/${version}.json to the schema folder`,
-        })
-      }
-      return validate(data).slice(0, 8).map(faultOf)
-    },
+    versions: (type) => [...(validators.get(type)?.keys() ?? [])].toSorted((one, other) => one - other),
+    retired: (type) => retired.get(type) ?? none,
+    faults: (type, version, data) => validatorOf(type, version)(data).slice(0, 8).map(faultOf),
+    firstFault: (type, version, data) => validatorOf(type, version).first(data),
   }
 }
 

@@ -55,6 +55,7 @@ function started() {
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
     lists: () => ({ number: 0, ageS: -1, refused: 0 }),
+    schemaUse: new Map(),
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()

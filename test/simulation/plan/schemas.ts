@@ -13,6 +13,12 @@ export function schemasOf(side: 'edge' | 'cloud'): SchemaRegistry {
   return {
     types: known,
     latest: (type) => (known.includes(type) ? 1 : undefined),
+    versions: (type) => (known.includes(type) ? [1] : []),
+    retired: () => new Set(),
+    firstFault(type, version, data) {
+      const [message] = this.faults(type, version, data)
+      return message === undefined ? undefined : { instancePath: '', keyword: 'fake', params: {}, message }
+    },
     has: (type, version) => known.includes(type) && version === 1,
     faults(_type, _version, data) {
       const value = (data as { value?: unknown } | null)?.value

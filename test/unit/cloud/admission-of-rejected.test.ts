@@ -1,10 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
+import { noSchemas } from '../../../src/schemas/registry.ts'
 import { admittedReading } from '../../../cloud/deeds/admission.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
-
-const noSchemas: SchemaRegistry = { types: [], latest: () => undefined, has: () => false, faults: () => [] }
 
 function rejectedOf(payload: string, more: object = {}) {
   const data = {

@@ -59,7 +59,10 @@ class TypeCheck {
     const retired = schemas.retired(type)
     this.#type = type
     this.#schemas = schemas
-    this.#accepted = schemas.versions(type).filter((version) => !retired.has(version)).toReversed()
+    this.#accepted = schemas
+      .versions(type)
+      .filter((version) => !retired.has(version))
+      .toReversed()
     this.#versions = new Map(
       this.#accepted.map((version) => {
         const dataschema = schemaName(type, version)
@@ -82,7 +85,8 @@ class TypeCheck {
 
   #checkOne(version: number, choice: VersionChoice, data: unknown): SchemaVerdict {
     if (!this.#versions.has(version)) return this.#notAccepted(version)
-    if (this.#schemas.firstFault(this.#type, version, data) === undefined) return this.#passed(version, choice)
+    if (this.#schemas.firstFault(this.#type, version, data) === undefined)
+      return this.#passed(version, choice)
     return refused('SCHEMA_VIOLATION', this.#schemas.faults(this.#type, version, data).join('; '))
   }
 
@@ -105,7 +109,8 @@ class TypeCheck {
     if (newest === undefined) return refused('SCHEMA_RETIRED', `every version of ${this.#type} is retired`)
     const faults = this.#schemas.faults(this.#type, newest, data).join('; ')
     if (older.length === 0) return refused('SCHEMA_VIOLATION', faults)
-    const others = older.length === 1 ? `version ${older[0]} does not take it either` : `nor does an older one take it`
+    const others =
+      older.length === 1 ? `version ${older[0]} does not take it either` : `nor does an older one take it`
     return refused('SCHEMA_VIOLATION', `version ${newest}: ${faults}; ${others}`)
   }
 

@@ -1,0 +1,98 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { loadSchemas } from '../../../src/schemas/registry.ts'
+import type { Upcasts } from '../../../src/schemas/upcast/chain.ts'
+import { loadUpcasts } from '../../../src/schemas/upcast/folder.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'tidegate-upcasts-'))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const needs = (name: string) => JSON.stringify({ type: 'object', required: [name] })
+
+function load(files: Record<string, string>): Promise<Upcasts> {
+  const folder = mkdtempSync(join(root, 'schemas-'))
+  const versions = {
+    'com.acme.x/1.json': needs('a'),
+    'com.acme.x/2.json': needs('b'),
+    'com.acme.x/4.json': needs('c'),
+  }
+  for (const [name, text] of Object.entries({ ...versions, ...files })) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), text)
+  }
+  return loadUpcasts(folder, loadSchemas(folder))
+}
+
+const upcast = 'com.acme.x/upcast'
+const cases = (...pairs: object[]) => JSON.stringify(pairs)
+
+describe('the folder of upcasts', () => {
+  test('has one for each step to the next version that there is, declared or as a function with its cases', async () => {
+    const upcasts = await load({
+      [`${upcast}/1-2.yaml`]: '- rename: { path: /a, to: b }',
+      [`${upcast}/1-2.cases.json`]: cases({ from: { a: 1 }, to: { b: 1 } }),
+      [`${upcast}/2-4.js`]: 'export default ({ b, ...rest }) => ({ ...rest, c: b * 2, gone: undefined })',
+      [`${upcast}/2-4.cases.json`]: cases({ from: { b: 2, x: 0 }, to: { c: 4, x: 0 } }),
+    })
+    expect(upcasts.find('com.acme.x', 1, 2)?.apply({ a: 3 })).toEqual({ b: 3 })
+    expect(upcasts.find('com.acme.x', 1, 2)?.steps).toHaveLength(1)
+    expect(upcasts.find('com.acme.x', 2, 4)?.apply({ b: 3 })).toEqual({ c: 6 })
+    expect(upcasts.find('com.acme.x', 2, 4)?.steps).toBeUndefined()
+    expect(upcasts.find('com.acme.x', 1, 4)).toBeUndefined()
+  })
+
+  test('that cannot be used is told whole, each file with what is wrong', async () => {
+    const error = await load({
+      [`${upcast}/1-2.yaml`]: '- drop: a',
+      [`${upcast}/1-2.cases.json`]: '[]',
+      [`${upcast}/1-4.yaml`]: '[]',
+      [`${upcast}/2-3.yaml`]: '[]',
+      [`${upcast}/2-4.js`]: 'export default 7',
+      [`${upcast}/2-4.yaml`]: '[]',
+      [`${upcast}/4-2.js`]: '',
+      [`${upcast}/notes.txt`]: '',
+      'com.acme.y/1.json': needs('a'),
+      'com.acme.y/2.json': needs('b'),
+      'com.acme.y/3.json': needs('c'),
+      'com.acme.y/4.json': needs('d'),
+      'com.acme.y/upcast/1-2.js': 'export default async (data) => data',
+      'com.acme.y/upcast/1-2.cases.json': cases({ from: { a: 1 }, to: { b: 1 } }),
+      'com.acme.y/upcast/2-3.js': 'export default (data) => data',
+      'com.acme.y/upcast/3-4.js': 'export default (',
+      'com.acme.y/upcast/3-4.cases.json': cases({ from: { c: 1 }, to: { d: 1 } }),
+    }).catch((thrown: unknown) => thrown as Error & { code: string })
+    expect(error).toMatchObject({ code: 'SCHEMA_FOLDER' })
+    const told = (error as Error).message
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim())
+    expect(told).toEqual([
+      `${upcast}/1-2.yaml: step 1: drop must be a JSON pointer such as /temperature`,
+      `${upcast}/1-2.cases.json: must be a list of at least one case, each { "from": …, "to": … }`,
+      `${upcast}/1-4: the version after 1 is 2; a step leads to the next one`,
+      `${upcast}/2-3: there is no com.acme.x/3.json`,
+      `${upcast}/2-4: is there as .yaml and as .js; keep one`,
+      `${upcast}/4-2: the version after 4 is none; a step leads to the next one`,
+      `${upcast}/notes.txt: an upcast is 1-2.yaml, or 1-2.js with 1-2.cases.json beside it`,
+      'com.acme.y/upcast/1-2.cases.json: case 1: it throws: it answers with a promise: an upcast is a function of the data alone',
+      'com.acme.y/upcast/2-3.js: needs 2-3.cases.json, which shows what it does',
+      expect.stringMatching(/^com\.acme\.y\/upcast\/3-4\.js: cannot be loaded: /),
+    ])
+  })
+
+  test('has cases that fail if an upcast does otherwise, or what it makes is not of the version', async () => {
+    await expect(
+      load({
+        [`${upcast}/1-2.yaml`]: '- rename: { path: /a, to: c }',
+        [`${upcast}/1-2.cases.json`]: cases(
+          { name: 'plain', from: { a: 1 }, to: { b: 1 } },
+          { from: { a: 1 }, to: { c: 1 } },
+        ),
+      }),
+    ).rejects.toThrow(
+      /1-2\.cases\.json: case plain: it makes {"c":1} of it\n.*case 2: to is no version 2: data: must have required property 'b'/,
+    )
+  })
+})

@@ -269,6 +269,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
     mayImport: [
+      'cloud/pipeline/handlers',
       'cloud/pipeline/limits',
       'cloud/parking',
       'cloud/gateways',
@@ -278,6 +279,10 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
     ],
+  },
+  'cloud/pipeline/handlers': {
+    sentence: 'what a handler sees: typed events, its transaction, its log',
+    mayImport: ['cloud/database'],
   },
   'cloud/pipeline/limits': {
     sentence: 'how long a handler may take, how many run at once, how much is one transaction',

@@ -141,7 +141,7 @@ export function faultsOfTypes(value: unknown): Fault | readonly Fault[] {
 /** The last version that a schema file can have. */
 const versionMax = 999_999
 
-function faultsOfEvents(value: unknown): Fault | readonly Fault[] {
+export function faultsOfEvents(value: unknown): Fault | readonly Fault[] {
   const form = "an object such as { 'com.acme.climate': 2 }"
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return `must be ${form}, and is ${inWords(value)}`

@@ -139,6 +139,8 @@ export interface Consumer {
   /** What it was made of: another version of Tidegate than that which made it makes it anew. */
   readonly options?: unknown
   wants(type: string): boolean
+  /** The version of its schema that events of this type are read as; undefined: as they were recorded. */
+  wantedVersion(type: string): number | undefined
   inspect(event: Event): TidegateError | undefined
 }
 
@@ -149,6 +151,8 @@ export interface ConsumerDefaults {
   /** Of groups that park. Default: `ladderMs`. */
   parkedLadderMs?: readonly number[] | undefined
   timeoutMs: number
+  /** For how long an event waits for a schema that is not here, or for a consumer that reads it. Default 24 h. */
+  schemaWaitMs?: number
   /** Of ordered groups. Default true. */
   parks?: boolean
 }
@@ -157,6 +161,7 @@ export interface ConsumerDefaults {
 export type ConfiguredConsumer = Consumer &
   Required<Omit<ConsumerDefaults, 'ladderMs' | 'parkedLadderMs'>> & { ladderMs: readonly number[] }
 
+const schemaWaitMsDefault = 86_400_000
 /** Of groups that do not park, unless something else is configured. */
 export const ladderMsDefault: readonly number[] = [5_000, 30_000, 300_000, 1_800_000]
 /** A device that waits for an event collects what comes meanwhile. */
@@ -170,6 +175,7 @@ export function configured(consumer: Consumer, defaults: ConsumerDefaults): Conf
     ...consumer,
     ladderMs: consumer.ladderMs ?? (parks ? parkedLadderMs : (ladderMs ?? ladderMsDefault)),
     timeoutMs: consumer.timeoutMs ?? defaults.timeoutMs,
+    schemaWaitMs: defaults.schemaWaitMs ?? schemaWaitMsDefault,
     parks,
   }
 }
@@ -199,8 +205,17 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     recordsFaults: batch?.recordsFaults ?? false,
     handler,
     wants: memoized((type) => types.some((pattern) => takes(pattern, type))),
+    wantedVersion: versionsOf(options.events),
     inspect: (event) => batch?.inspect?.(event),
   }
+}
+
+/** What `events` says of a type. */
+export function versionsOf(
+  events: Readonly<Record<string, number>> | undefined,
+): (type: string) => number | undefined {
+  const versions = new Map(Object.entries(events ?? {}))
+  return (type) => versions.get(type)
 }
 
 /** Of an ordered group: who says what ends the ladder of parked devices wants them parked. */

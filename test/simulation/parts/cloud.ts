@@ -15,7 +15,9 @@ import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.
 import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
 import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
 import { provenance } from '../../../cloud/gateways/provenance.ts'
-import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { noUpcasts } from '../../../src/schemas/upcast/chain.ts'
+import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
+import { schemaCheck } from '../../../cloud/reading/schema-check.ts'
 import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { eventKey } from '../../../src/contract/event.ts'
 import type { SimulatedBroker } from './broker.ts'
@@ -175,6 +177,7 @@ export class Cloud {
         devices: () => devices,
       }),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
+      readAs: createReadAs(schemasOf('cloud'), noUpcasts),
       batchMax: settings.cloudBatchMax,
       lanes: settings.cloudLanes,
       batchTimeTargetMs: 200,

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import { noSchemas } from '../../../src/schemas/registry.ts'
 import { admittedReading } from '../../../cloud/deeds/admission.ts'
+import { registryOf } from '../../support/fakes/schemas.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+
+const noSchemas = registryOf({})
 
 function rejectedOf(payload: string, more: object = {}) {
   const data = {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { schemaCheck } from '../../../cloud/reading/schema-check.ts'
 import { registryOf } from '../../support/fakes/schemas.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 

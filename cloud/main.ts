@@ -115,6 +115,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...seen,
       ...standing,
       ...derivedOf(derived, retiring),
+      unknownSchemas: () => schemas.unknown.counts,
       groups,
       databaseFault,
       tls,

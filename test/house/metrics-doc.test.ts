@@ -62,6 +62,7 @@ function started() {
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
+    unknownSchemas: () => new Map([['com.acme.climate/9', 1]]),
     unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => noReplays,
     starveAfterMs: 300_000,

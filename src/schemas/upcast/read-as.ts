@@ -2,10 +2,11 @@ import type { Event } from '../../contract/event.ts'
 import { messageOf, TidegateError } from '../../errors.ts'
 import { firstFitting, versionNamed } from '../fitting.ts'
 import { schemaName, type SchemaRegistry } from '../registry.ts'
+import { withoutUnknown } from './without-unknown.ts'
 import { keepsMeaning, type Link, linksBetween, type Upcasts } from './chain.ts'
 
 /**
- * An event as a version of its type has it: `data` brought forward, and `dataschema` the name of that version. All else is as it was, and
+ * An event as a version of its type has it: `data` brought forward, or without what was added since, and `dataschema` the name of that version. All else is as it was, and
  * so is the event that was given. What it says has been checked against the version, unless that is the one that was recorded.
  * @throws TidegateError `UPCAST_FAILED` | `UPCAST_MISSING`, which no attempt mends; `SCHEMA_UNKNOWN` | `SCHEMA_NEWER`, which a file or a
  *   consumer mends that somebody has still to deploy
@@ -46,6 +47,7 @@ function versionOf({ type, data }: Event, wanted: number, registry: SchemaRegist
   })
 }
 
+/** Where nothing between the two means something else, the earlier version is what it knows of the later one. */
 function readOlder(
   event: Event,
   recorded: number,
@@ -53,13 +55,15 @@ function readOlder(
   parts: { registry: SchemaRegistry; upcasts: Upcasts },
 ): Event {
   const { type, data } = event
-  const links = linksBetween(type, wanted, recorded, parts)
-  const fault = keepsMeaning(links) ? parts.registry.firstFault(type, wanted, data) : undefined
-  if (keepsMeaning(links) && fault === undefined) return asVersion(event, wanted, data)
+  const changed = !keepsMeaning(linksBetween(type, wanted, recorded, parts))
+  const rest = changed
+    ? undefined
+    : withoutUnknown(data, (each) => parts.registry.firstFault(type, wanted, each))
+  if (rest !== undefined && 'data' in rest) return asVersion(event, wanted, rest.data)
   const why =
-    fault === undefined
+    rest === undefined
       ? 'an upcast between them changes what stands in both'
-      : (fault.message ?? fault.keyword)
+      : (rest.fault.message ?? rest.fault.keyword)
   throw new TidegateError('SCHEMA_NEWER', {
     message: `the event is ${schemaName(type, recorded)}, which cannot be read as version ${wanted}: ${why}`,
     retryable: true,

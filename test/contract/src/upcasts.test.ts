@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadSchemas } from '../../../src/schemas/registry.ts'
-import type { Upcasts } from '../../../src/schemas/upcast/chain.ts'
+import { noUpcasts, type Upcasts } from '../../../src/schemas/upcast/chain.ts'
+import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { loadUpcasts } from '../../../src/schemas/upcast/folder.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tidegate-upcasts-'))
@@ -27,6 +29,32 @@ function load(files: Record<string, string>): Promise<Upcasts> {
 
 const upcast = 'com.acme.x/upcast'
 const cases = (...pairs: object[]) => JSON.stringify(pairs)
+
+test('an event of a later version is read as an earlier one without what that does not know, where it is closed', async () => {
+  const folder = mkdtempSync(join(root, 'schemas-'))
+  const closed = (properties: object) => ({
+    type: 'object',
+    required: ['t'],
+    properties,
+    additionalProperties: false,
+  })
+  const at = (more: object) => closed({ t: { type: 'number' }, at: closed({ t: {}, ...more }) })
+  mkdirSync(join(folder, 'com.acme.x'))
+  writeFileSync(join(folder, 'com.acme.x/1.json'), JSON.stringify(at({})))
+  writeFileSync(
+    join(folder, 'com.acme.x/2.json'),
+    JSON.stringify({ ...at({ 'a/b': {} }), additionalProperties: true }),
+  )
+  const readAs = createReadAs(loadSchemas(folder), noUpcasts)
+  const read = (data: object) =>
+    readAs(new Ledger().next('d', { type: 'com.acme.x', dataschema: 'com.acme.x/2', data }).event, 1).data
+  expect(read({ t: 1, p: 2, at: { t: 3, 'a/b': 4 } })).toEqual({ t: 1, at: { t: 3 } })
+  expect(() => read({ t: 'warm', p: 2 })).toThrow(
+    expect.objectContaining({ code: 'SCHEMA_NEWER', retryable: true }),
+  )
+  const many = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`m${n}`, n]))
+  expect(() => read({ t: 1, ...many })).toThrow(expect.objectContaining({ code: 'SCHEMA_NEWER' }))
+})
 
 describe('the folder of upcasts', () => {
   test('has one for each step to the next version that there is, declared or as a function with its cases', async () => {

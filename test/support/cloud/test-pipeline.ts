@@ -77,13 +77,15 @@ export function setUp(
     },
     ...pipeline,
   })
-  const start = (instance: string): { pipeline: Pipeline; deliveries: ReturnType<typeof broker.connect> } => {
-    const started = createPipeline(options(instance))
+  type Started = { pipeline: Pipeline; deliveries: ReturnType<typeof broker.connect> }
+  const startWith = (given: PipelineOptions): Started => {
+    const started = createPipeline(given)
     const deliveries = broker.connect()
     deliveries.start((delivery) => started.take(delivery))
     return { pipeline: started, deliveries }
   }
-  return { clock, storage, broker, options, start }
+  const start = (instance: string): Started => startWith(options(instance))
+  return { clock, storage, broker, options, start, startWith }
 }
 
 /** Writes each event into the transaction. What fails goes to the rungs, unless `more` says that it is parked. */

@@ -55,7 +55,7 @@ function started() {
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
     lists: () => ({ number: 0, ageS: -1, refused: 0 }),
-    schemaUse: new Map(),
+    schemaUse: new Map([['com.acme.climate/1', { named: 1, route: 0, fit: 0 }]]),
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()

@@ -28,7 +28,7 @@ export async function loadUpcasts(folder: string, registry: SchemaRegistry): Pro
   throw new TidegateError('SCHEMA_FOLDER', {
     message: `${folder} holds upcasters that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
     retryable: false,
-    hint: 'see docs/SCHEMAS.md, Upcasters, for what they are and how their cases look',
+    hint: 'see docs/VERSIONS.md, Upcasters, for what they are and how their cases look',
   })
 }
 

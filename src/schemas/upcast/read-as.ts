@@ -105,7 +105,7 @@ function refusedBy(
   return new TidegateError('UPCAST_MISSING', {
     message: `${said}; nothing says how to get there`,
     retryable: false,
-    hint: `write ${missing.join(' and ')} (docs/SCHEMAS.md, Upcasters), then replay the dead letter`,
+    hint: `write ${missing.join(' and ')} (docs/VERSIONS.md, Upcasters), then replay the dead letter`,
   })
 }
 

@@ -77,7 +77,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'no-wait-for-a-schema',
-    removed: 'the wait of an event whose version nobody in the cloud knows yet: it has the attempts of any that fails',
+    removed:
+      'the wait of an event whose version nobody in the cloud knows yet: it has the attempts of any that fails',
     file: 'cloud/pipeline/retry.js',
     find: 'const delayMs = awaitsSchema(error)',
     replace: 'const delayMs = false',

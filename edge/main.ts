@@ -91,15 +91,8 @@ export async function runEdge(
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()
     const door = { outbox: () => outbox, stats, usedBytes: () => folder.usedBytes(), token, clock }
-    const tlsNow = tlsState(trust, tls.uplink, clock)
-    const seen = {
-      stats,
-      ...tlsNow,
-      schemaUse: way.schemaUse,
-      diskWriteBytes,
-      routes: doorRoutes(door),
-      clock,
-    }
+    const now = { ...tlsState(trust, tls.uplink, clock), schemaUse: way.schemaUse }
+    const seen = { stats, ...now, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
     const checkpoints = checkpointSigner(config, tls.uplink?.current())

@@ -30,10 +30,6 @@ export function isText(text: string): boolean {
   return !text.includes('\0') && text.isWellFormed()
 }
 
-export function pointerOf(path: readonly string[]): string {
-  return path.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
-}
-
 /** Whether one of two paths leads through what the other names. */
 export function isWithin(one: readonly string[], other: readonly string[]): boolean {
   const [short, long] = one.length <= other.length ? [one, other] : [other, one]

@@ -30,14 +30,15 @@ function load(files: Record<string, string>): Promise<Upcasts> {
 const upcast = 'com.acme.x/upcast'
 const cases = (...pairs: object[]) => JSON.stringify(pairs)
 
+const closed = (properties: object) => ({
+  type: 'object',
+  required: ['t'],
+  properties,
+  additionalProperties: false,
+})
+
 test('an event of a later version is read as an earlier one without what that does not know, where it is closed', async () => {
   const folder = mkdtempSync(join(root, 'schemas-'))
-  const closed = (properties: object) => ({
-    type: 'object',
-    required: ['t'],
-    properties,
-    additionalProperties: false,
-  })
   const at = (more: object) => closed({ t: { type: 'number' }, at: closed({ t: {}, ...more }) })
   mkdirSync(join(folder, 'com.acme.x'))
   writeFileSync(join(folder, 'com.acme.x/1.json'), JSON.stringify(at({})))

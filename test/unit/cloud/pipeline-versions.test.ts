@@ -22,6 +22,11 @@ const upcasts: Upcasts = {
     from === 1 ? { from, to, steps, apply: (data) => applySteps(data, steps) } : undefined,
 }
 
+const checks = (registry: SchemaRegistry) => ({
+  checkSchema: schemaCheck(registry, 'accept', () => {}),
+  readAs: createReadAs(registry, upcasts),
+})
+
 /** A group that asks for version 2, and one instance of it after the other. */
 function reading(more: object = {}) {
   const handed: unknown[][] = []
@@ -36,10 +41,6 @@ function reading(more: object = {}) {
     ...more,
   })
   const world = setUp(consumer)
-  const checks = (registry: SchemaRegistry) => ({
-    checkSchema: schemaCheck(registry, 'accept', () => {}),
-    readAs: createReadAs(registry, upcasts),
-  })
   const ledger = new Ledger()
   return {
     ...world,

@@ -93,9 +93,10 @@ describe('a declarative upcast', () => {
   })
 })
 
+const upcast = (apply: Upcast['apply']) => ({ from: 1, to: 2, apply })
+
 describe('a case of an upcast', () => {
   const valid = { before: () => [], after: () => [] }
-  const upcast = (apply: Upcast['apply']) => ({ from: 1, to: 2, apply })
 
   test('says what is made of what, and is told apart from what it is not', () => {
     expect(parseCases('[{ "name": "cold", "from": 1, "to": null }]').faults).toEqual([])

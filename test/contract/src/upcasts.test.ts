@@ -36,10 +36,10 @@ const closed = (properties: object) => ({
   properties,
   additionalProperties: false,
 })
+const at = (more: object) => closed({ t: { type: 'number' }, at: closed({ t: {}, ...more }) })
 
 test('an event of a later version is read as an earlier one without what that does not know, where it is closed', async () => {
   const folder = mkdtempSync(join(root, 'schemas-'))
-  const at = (more: object) => closed({ t: { type: 'number' }, at: closed({ t: {}, ...more }) })
   mkdirSync(join(folder, 'com.acme.x'))
   writeFileSync(join(folder, 'com.acme.x/1.json'), JSON.stringify(at({})))
   writeFileSync(

@@ -62,12 +62,15 @@ describe('the folder of upcasts', () => {
     const upcasts = await load({
       [`${upcast}/1-2.yaml`]: '- rename: { path: /a, to: b }',
       [`${upcast}/1-2.cases.json`]: cases({ from: { a: 1 }, to: { b: 1 } }),
-      [`${upcast}/2-4.js`]: 'export default ({ b, ...rest }) => ({ ...rest, c: b * 2, gone: undefined })',
+      [`${upcast}/2-4.js`]:
+        'export default (data) => { data.c = data.b * 2; delete data.b; return { ...data, gone: undefined } }',
       [`${upcast}/2-4.cases.json`]: cases({ from: { b: 2, x: 0 }, to: { c: 4, x: 0 } }),
     })
     expect(upcasts.find('com.acme.x', 1, 2)?.apply({ a: 3 })).toEqual({ b: 3 })
     expect(upcasts.find('com.acme.x', 1, 2)?.steps).toHaveLength(1)
-    expect(upcasts.find('com.acme.x', 2, 4)?.apply({ b: 3 })).toEqual({ c: 6 })
+    const given = { b: 3 }
+    expect(upcasts.find('com.acme.x', 2, 4)?.apply(given)).toStrictEqual({ c: 6 })
+    expect(given).toEqual({ b: 3 })
     expect(upcasts.find('com.acme.x', 2, 4)?.steps).toBeUndefined()
     expect(upcasts.find('com.acme.x', 1, 4)).toBeUndefined()
   })

@@ -78,22 +78,36 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const schemaFault = checks.checkSchema(event)
     const isLate = delivery.exchange !== '' && isTooOld(event, consumer, nowMs)
     // What is at fault, or not handed over, is nothing that anybody reads.
-    const read = schemaFault || isLate ? event : readFor(consumer, event, checks)
+    const asItCame = { event, fault: schemaFault }
+    const read = schemaFault || isLate ? asItCame : readFor(consumer, event, checks)
     // A module without types may say null.
-    const fault = schemaFault ?? consumer.inspect(read) ?? undefined
+    const fault = read.fault ?? consumer.inspect(read.event) ?? undefined
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
     if (isLate) return { kind: 'shed', delivery }
-    return { kind: 'handle', parcel: { delivery, event: read, text, fault, sent, replay } }
+    return { kind: 'handle', parcel: { delivery, event: read.event, text, fault, sent, replay } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
   }
 }
 
-/** As the consumer asks for it. The text stays as it came. @throws TidegateError what `readAs` says */
-function readFor(consumer: Consumer, event: Event, { readAs }: Checks): Event {
+/**
+ * As the consumer asks for it; the text stays as it came. What cannot be brought there is at fault, as it came.
+ * @throws TidegateError of what waits for a schema: it is at no fault, and nobody records one
+ */
+function readFor(
+  consumer: Consumer,
+  event: Event,
+  { readAs }: Checks,
+): { event: Event; fault: TidegateError | undefined } {
   const wanted = consumer.wantedVersion(event.type)
-  return wanted === undefined ? event : readAs(event, wanted)
+  if (wanted === undefined) return { event, fault: undefined }
+  try {
+    return { event: readAs(event, wanted), fault: undefined }
+  } catch (error) {
+    if (!(error instanceof TidegateError) || error.retryable) throw error
+    return { event, fault: error }
+  }
 }
 
 /** One that is parked, as it was read. */

@@ -123,6 +123,26 @@ test('what waits for a schema becomes a letter when its time is over, and so doe
   expect(handed).toEqual([['newest', { temperature: 3 }, `${type}/2`]])
 })
 
+test('a consumer of batches that records faults is handed what cannot be brought forward, as it came and with why', async () => {
+  const entries: unknown[] = []
+  const { start, post, storage } = reading({
+    handle: undefined,
+    handleBatch(batch: { event: { data: unknown; dataschema: string }; fault?: { code: string } }[]) {
+      for (const { event, fault } of batch) entries.push([event.data, event.dataschema, fault?.code])
+    },
+    recordsFaults: true,
+  })
+  start(registryOf({ [type]: { 1: () => [], 2: needs('temperature') } }))
+  post('d', 1, { temp: 20 })
+  post('d', 1, { neither: 1 })
+  await settled()
+  expect(entries).toEqual([
+    [{ temperature: 20 }, `${type}/2`, undefined],
+    [{ neither: 1 }, `${type}/1`, 'UPCAST_FAILED'],
+  ])
+  expect(storage.dead()).toEqual([])
+})
+
 test('a consumer that asks for types alone is handed a version that nobody here knows as it was recorded', async () => {
   const { start, post, handed } = reading({ events: undefined, types: ['#'] })
   start(known)

@@ -113,7 +113,11 @@ async function startEdge(schemas: Readonly<Record<string, string>>): Promise<voi
 async function startCloud(schemas: Readonly<Record<string, string>>, wanted: number): Promise<void> {
   await cloud?.stop()
   const module = bench.module(consumerOf(wanted))
-  cloud = await bench.start({ schemas: { folder: folderOf(schemas) }, consumers: ['history', { module }] })
+  cloud = await bench.start({
+    schemas: { folder: folderOf(schemas) },
+    consumers: ['history', { module }],
+    gateways: { users: { 'gateway-1': [decodeURIComponent(new URL(bench.url).username)] } },
+  })
 }
 
 /** Resolves when the reading is acknowledged. */

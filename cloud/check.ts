@@ -1,4 +1,5 @@
 import { codeOf } from '../src/errors.ts'
+import type { Formats } from '../src/schemas/formats.ts'
 import { loadSchemas, noSchemas } from '../src/schemas/registry.ts'
 import { loadUpcasts } from '../src/schemas/upcast/folder.ts'
 import {
@@ -31,7 +32,9 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
   const looks: Look[] = [
     { what: 'instance', look: () => ({ text: instance }) },
     { what: 'broker.tls', look: () => seenClientTls(brokerWay(broker), loadBrokerTls(config)) },
-    ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
+    ...(folder === undefined
+      ? []
+      : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config.schemas.formats) }]),
     { what: 'consumers', look: () => seenConsumers(config) },
     { what: 'projections', look: () => seenProjections(config) },
     { what: 'api', look: () => seenApi(config) },
@@ -76,17 +79,19 @@ async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
   return exposure === undefined ? seen : { text: `${seen.text}; ${exposure}`, warning: true }
 }
 
-async function seenSchemas(folder: string): Promise<Seen> {
-  const registry = loadSchemas(folder)
+async function seenSchemas(folder: string, formats: Formats): Promise<Seen> {
+  const registry = loadSchemas(folder, formats)
   await loadUpcasts(folder, registry)
   return { text: `${registry.types.length} event types` }
 }
 
 /** A fault of the folder itself has been told there. */
 function refuseUnknown(config: CloudConfig, wanting: ReturnType<typeof wantingOf>): void {
-  const { folder } = config.schemas
+  const { folder, formats } = config.schemas
   try {
-    refuseUnknownWanted(wanting, { registry: folder === undefined ? noSchemas : loadSchemas(folder) })
+    refuseUnknownWanted(wanting, {
+      registry: folder === undefined ? noSchemas : loadSchemas(folder, formats),
+    })
   } catch (error) {
     if (codeOf(error) !== 'SCHEMA_FOLDER') throw error
   }

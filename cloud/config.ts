@@ -124,6 +124,7 @@ export const cloudConfigSchema = z
         folder: z.string().optional(),
         unchecked: z.enum(['accept', 'reject']).default('accept'),
         wait: duration('24h', { max: '30d' }),
+        formats: z.enum(['checked', 'annotation']).default('checked'),
       })
       .prefault({}),
     consumers: z

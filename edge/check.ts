@@ -103,8 +103,8 @@ function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined 
   }
 }
 
-function seenSchemas(folder: string, { routes }: EdgeConfig): Seen {
-  const schemas = loadSchemas(folder)
+function seenSchemas(folder: string, { routes, schemas: { formats } }: EdgeConfig): Seen {
+  const schemas = loadSchemas(folder, formats)
   refuseUnknownVersions(routes, schemas)
   return { text: `${schemas.types.length} event types` }
 }

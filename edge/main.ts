@@ -140,8 +140,8 @@ function wayToAnEvent(
   config: EdgeConfig,
   { clock, random }: Pick<EdgeParts, 'clock' | 'random'>,
 ): { rules: TopicRules; routes: Routes; admit: Admit; schemaUse: SchemaUse } {
-  const { folder } = config.schemas
-  const schemas = folder === undefined ? noSchemas : loadSchemas(folder)
+  const { folder, formats } = config.schemas
+  const schemas = folder === undefined ? noSchemas : loadSchemas(folder, formats)
   refuseUnknownVersions(config.routes, schemas)
   const routes = createRoutes(config.routes)
   const schemaUse: SchemaUse = new Map()

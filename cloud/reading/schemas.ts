@@ -1,5 +1,6 @@
 import { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
+import type { Formats } from '../../src/schemas/formats.ts'
 import { loadSchemas, noSchemas, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
 import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
@@ -21,13 +22,14 @@ export interface Schemas {
 export interface SchemasOptions {
   folder?: string | undefined
   unchecked: 'accept' | 'reject'
+  formats: Formats
   log: Logger
 }
 
 /** Without a folder nothing is checked, and no version can be asked for. @throws TidegateError `SCHEMA_FOLDER` */
-export async function openSchemas({ folder, unchecked, log }: SchemasOptions): Promise<Schemas> {
+export async function openSchemas({ folder, unchecked, formats, log }: SchemasOptions): Promise<Schemas> {
   if (folder === undefined) return { ...schemasOf(noSchemas, noUpcasts, 'accept', log), ...unchecking }
-  const registry = loadSchemas(folder)
+  const registry = loadSchemas(folder, formats)
   return schemasOf(registry, await loadUpcasts(folder, registry), unchecked, log)
 }
 

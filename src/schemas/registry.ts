@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { messageOf, TidegateError } from '../errors.ts'
 import { eventTypePattern } from '../contract/event.ts'
 import { compileVersions, type SchemaFault, type Validate } from './compiler.ts'
+import type { Formats } from './formats.ts'
 
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */
@@ -49,7 +50,7 @@ export function parseSchemaName(name: string): { type: string; version: number }
  * Versions are whole numbers from 1 and never change once published.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used.
  */
-export function loadSchemas(folder: string): SchemaRegistry {
+export function loadSchemas(folder: string, formats: Formats = 'checked'): SchemaRegistry {
   const validators = new Map<string, Versions>()
   const faults: string[] = []
   for (const type of listFolder(folder)) {
@@ -57,7 +58,7 @@ export function loadSchemas(folder: string): SchemaRegistry {
       faults.push(`${type}: the folder's name is not an event type`)
       continue
     }
-    const { versions, faults: found } = readVersions(folder, type)
+    const { versions, faults: found } = readVersions(folder, type, formats)
     faults.push(...found)
     if (versions.size > 0) validators.set(type, versions)
   }
@@ -76,7 +77,11 @@ type Versions = Map<number, Validate>
 /** Beside the versions of a type. */
 export const upcastFolder = 'upcast'
 
-function readVersions(folder: string, type: string): { versions: Versions; faults: string[] } {
+function readVersions(
+  folder: string,
+  type: string,
+  formats: Formats,
+): { versions: Versions; faults: string[] } {
   const schemas = new Map<number, unknown>()
   const faults: string[] = []
   const told = (version: number | string, error: unknown): void => {
@@ -95,7 +100,7 @@ function readVersions(folder: string, type: string): { versions: Versions; fault
       told(version, error)
     }
   }
-  const compiled = compileVersions(schemas)
+  const compiled = compileVersions(schemas, formats)
   for (const [version, fault] of compiled.faults) told(version, fault)
   return { versions: compiled.validators, faults }
 }

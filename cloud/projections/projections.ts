@@ -125,8 +125,9 @@ function watchUnheld({ database, clock, log }: ProjectionsOptions): {
 }
 
 /** What of a module can be told apart: not what `apply` does. */
-function definitionOf({ tables, events, keyColumn, wantedVersion }: LoadedProjection): string {
-  const wanted = events.flatMap((type) => wantedVersion(type) ?? [])
+function definitionOf(projection: LoadedProjection): string {
+  const { tables, events, keyColumn } = projection
+  const wanted = events.flatMap((type) => projection.wantedVersion(type) ?? [])
   return createHash('sha256')
     .update(JSON.stringify([tables, events, keyColumn, ...(wanted.length > 0 ? [wanted] : [])]))
     .digest('hex')

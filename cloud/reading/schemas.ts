@@ -78,12 +78,12 @@ export function refuseUnknownWanted(
   wanting: readonly Wanting[],
   { registry }: Pick<Schemas, 'registry'>,
 ): void {
-  const missing = wanting.flatMap(({ name, types, wantedVersion }) =>
-    types.flatMap((type) => {
-      const version = wantedVersion(type)
+  const missing = wanting.flatMap((one) =>
+    one.types.flatMap((type) => {
+      const version = one.wantedVersion(type)
       return version === undefined || registry.has(type, version)
         ? []
-        : [`${name}: ${schemaName(type, version)}`]
+        : [`${one.name}: ${schemaName(type, version)}`]
     }),
   )
   if (missing.length === 0) return

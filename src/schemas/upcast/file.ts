@@ -126,9 +126,9 @@ function renamed(from: MemberPath, to: string): Step | string {
     : { kind: 'move', from, to: target }
 }
 
-function withPaths<Key extends string>(
+function withPaths(
   inner: Tree,
-  keys: readonly Key[],
+  keys: readonly string[],
   make: (paths: readonly [MemberPath, MemberPath]) => Step | string,
   kind: string,
 ): ReadStep {

@@ -54,7 +54,7 @@ function reading(more: object = {}) {
       })
       return world.startWith({ ...options, ...checks(registry), consumer: configuredNow })
     },
-    post(device: string, version: number, data: object) {
+    post: (device: string, version: number, data: object) => {
       const event = ledger.next(device, { type, data, dataschema: `${type}/${version}` })
       world.broker.post(posted(event, partitions))
       return event

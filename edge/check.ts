@@ -1,7 +1,6 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { Formats } from '../src/schemas/formats.ts'
 import { loadSchemas } from '../src/schemas/folder.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import {
@@ -15,6 +14,7 @@ import {
   type Seen,
 } from '../src/settings/check.ts'
 import type { ClientTls } from '../src/settings/client-tls.ts'
+import { refuseUnknownVersions } from './admission/schema-check.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, unwritable } from './data-folder.ts'
 import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
@@ -38,9 +38,7 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     ...(uplink.lists ? [{ what: 'uplink.lists', look: () => seenPublished(config, now) }] : []),
     { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
     { what: 'checkpoints', look: () => seenSigner(config, now) },
-    ...(folder === undefined
-      ? []
-      : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config.schemas.formats) }]),
+    ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config) }]),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
     { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
     { what: 'ops.port', look: () => seenPortOf(running, ops, 'the ops endpoint') },
@@ -105,9 +103,10 @@ function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined 
   }
 }
 
-function seenSchemas(folder: string, formats: Formats): Seen {
-  const { types } = loadSchemas(folder, formats)
-  return { text: `${types.length} event types` }
+function seenSchemas(folder: string, { routes, schemas: { formats } }: EdgeConfig): Seen {
+  const schemas = loadSchemas(folder, formats)
+  refuseUnknownVersions(routes, schemas)
+  return { text: `${schemas.types.length} event types` }
 }
 
 /** @throws TidegateError `DATA_FOLDER_UNWRITABLE` */

@@ -34,6 +34,7 @@ const route = z
     idFrom: z.string().optional(),
     timeFrom: z.string().optional(),
     timeOffset: z.string().optional(),
+    schemaVersion: z.int().min(1).max(999_999).optional(),
     lane: lane.optional(),
     ttl: duration().optional(),
     devices: z.array(z.string()).min(1).optional(),

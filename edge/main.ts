@@ -11,6 +11,7 @@ import { allOf } from '../src/settings/all-of.ts'
 import { type Admit, createAdmission } from './admission/admission.ts'
 import { createIngest } from './admission/ingest.ts'
 import { createRoutes, type Routes } from './admission/routes/routes.ts'
+import { refuseUnknownVersions, type SchemaUse } from './admission/schema-check.ts'
 import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, prepareDataFolder } from './data-folder.ts'
@@ -91,8 +92,8 @@ export async function runEdge(
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()
     const door = { outbox: () => outbox, stats, usedBytes: () => folder.usedBytes(), token, clock }
-    const tlsNow = tlsState(trust, tls.uplink, clock)
-    const seen = { stats, ...tlsNow, diskWriteBytes, routes: doorRoutes(door), clock }
+    const now = { ...tlsState(trust, tls.uplink, clock), schemaUse: way.schemaUse }
+    const seen = { stats, ...now, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
     const checkpoints = checkpointSigner(config, tls.uplink?.current())
@@ -139,18 +140,21 @@ function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFoll
 function wayToAnEvent(
   config: EdgeConfig,
   { clock, random }: Pick<EdgeParts, 'clock' | 'random'>,
-): { rules: TopicRules; routes: Routes; admit: Admit } {
+): { rules: TopicRules; routes: Routes; admit: Admit; schemaUse: SchemaUse } {
   const { folder, formats } = config.schemas
   const schemas = folder === undefined ? noSchemas : loadSchemas(folder, formats)
+  refuseUnknownVersions(config.routes, schemas)
   const routes = createRoutes(config.routes)
+  const schemaUse: SchemaUse = new Map()
   return {
+    schemaUse,
     routes,
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
       isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
       isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
-    admit: createAdmission({ ...admissionSettings(config), schemas, clock, random }),
+    admit: createAdmission({ ...admissionSettings(config), schemas, schemaUse, clock, random }),
   }
 }
 

@@ -9,6 +9,7 @@ import {
   limits,
   rejectedType,
 } from '../../src/contract/event.ts'
+import { firstFitting, versionNamed } from '../../src/schemas/fitting.ts'
 import { schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { AdmitRequest } from './deeds.ts'
@@ -53,8 +54,9 @@ export function admittedReading(
     throw refusedBecause('it has no type that an event may have', 'say which: type')
   const id =
     envelope?.id ?? (eventIdPattern.test(rejection.id ?? '') ? rejection.id : undefined) ?? rejected.id
-  const latest = schemas.latest(type)
-  const dataschema = envelope?.dataschema ?? (latest === undefined ? undefined : schemaName(type, latest))
+  const data = envelope ? envelope.data : payload
+  const version = versionFor(type, envelope?.dataschema, data, schemas)
+  const dataschema = version === undefined ? envelope?.dataschema : schemaName(type, version)
   const time = envelope?.time ?? request.time ?? rejected.time
   if (Number.isNaN(Date.parse(time))) throw refusedBecause('its time is none', 'say which, RFC 3339: time')
   return {
@@ -66,8 +68,23 @@ export function admittedReading(
     time,
     ...(dataschema !== undefined && { dataschema }),
     partitionkey: rejected.partitionkey,
-    data: envelope ? envelope.data : payload,
+    data,
   }
+}
+
+/** As the edge chooses: the one that it names, else the newest that takes it; none does: the newest, which is told why. */
+function versionFor(
+  type: string,
+  dataschema: string | undefined,
+  data: unknown,
+  schemas: SchemaRegistry,
+): number | undefined {
+  const retired = schemas.retired(type)
+  const versions = schemas
+    .versions(type)
+    .filter((version) => !retired.has(version))
+    .toReversed()
+  return versionNamed(type, dataschema) ?? firstFitting(schemas, type, versions, data) ?? versions[0]
 }
 
 function parsed(payload: Buffer): unknown {

@@ -85,7 +85,7 @@ export function createAdmission(options: AdmissionOptions): Admit {
     const profile = profileOf(message.deviceId)
     if (profile?.allowsType(message.match.type) === false)
       return reject(message, { fault: forbidden(profile, message), id: reading.id }, nowMs, accepting)
-    const schema = checkSchema(message.match.type, reading)
+    const schema = checkSchema(message.match.type, reading, message.match.route.schemaVersion)
     if (schema.ok)
       return accept(message, reading, { dataschema: schema.dataschema, profile }, nowMs, accepting)
     return reject(message, { fault: schema.fault, id: reading.id }, nowMs, accepting)

@@ -23,6 +23,7 @@ export const rejectionReasons = [
   'TYPE_INVALID',
   'TYPE_FORBIDDEN',
   'SCHEMA_UNKNOWN',
+  'SCHEMA_RETIRED',
   'SCHEMA_VIOLATION',
 ] as const
 

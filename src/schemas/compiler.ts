@@ -20,7 +20,11 @@ export type SchemaFault = Pick<ErrorObject, 'instancePath' | 'message' | 'keywor
  * What is wrong with data; nothing: it is valid. Takes time linear in the data wherever the schema allows it and at most
  * `checkStepsMax` steps, whatever the schema and the data are: what takes more is at fault (G7).
  */
-export type Validate = (data: unknown) => readonly SchemaFault[]
+export interface Validate {
+  (data: unknown): readonly SchemaFault[]
+  /** The first fault, at the cost of finding that one alone; undefined: it is valid. Without a keyword: the check came to no end. */
+  first(data: unknown): SchemaFault | undefined
+}
 
 /** JSON Schema's dialects, by what `$schema` says of them, scheme and fragment aside. */
 const dialects: Readonly<Record<string, (options: Options) => Ajv>> = {
@@ -118,13 +122,20 @@ function withAllFaults(
       return [endless(error)]
     }
   }
-  return (data) => {
-    const [first] = faultsBy(validate, data)
-    if (first === undefined) return []
-    if (first.keyword === '' || !hasAtMost(data, toldWholeMax)) return [first]
+  const first = (data: unknown): SchemaFault | undefined => faultsBy(validate, data)[0]
+  const whole = (data: unknown): readonly SchemaFault[] => {
+    const found = first(data)
+    if (found === undefined) return []
+    if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return [found]
     const all = faultsBy((telling ??= compileTelling()), data, toldStepsMax)
-    return all.some(({ keyword }) => keyword === '') ? [first] : all
+    return all.some(isEndless) ? [found] : all
   }
+  return Object.assign(whole, { first })
+}
+
+/** Of a check that came to no end: it is nothing that one keyword says. */
+export function isEndless({ keyword }: SchemaFault): boolean {
+  return keyword === ''
 }
 
 /** A fault that is none of the data's. */

@@ -5,14 +5,16 @@ import type { TypeSettings } from './type-file.ts'
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */
   latest(type: string): number | undefined
+  /** Whether this very version is known. */
+  has(type: string, version: number): boolean
   /** The versions of a type that are known, ascending. */
   versions(type: string): readonly number[]
   /** Those of its versions that no device may send any more. What is stored of them is read all the same. */
   retired(type: string): ReadonlySet<number>
-  /** Whether this very version is known. */
-  has(type: string, version: number): boolean
   /** Faults of `data` under a version, by path; empty means valid. Unknown versions throw. */
   faults(type: string, version: number, data: unknown): string[]
+  /** The first of them, at the cost of finding that alone; undefined: valid. Unknown versions throw. */
+  firstFault(type: string, version: number, data: unknown): SchemaFault | undefined
   readonly types: readonly string[]
 }
 
@@ -22,10 +24,11 @@ const none: ReadonlySet<number> = new Set()
 export const noSchemas: SchemaRegistry = {
   types: [],
   latest: () => undefined,
+  has: () => false,
   versions: () => [],
   retired: () => none,
-  has: () => false,
   faults: () => [],
+  firstFault: () => undefined,
 }
 
 /** `<type>/<version>` as carried in `dataschema`. */
@@ -54,6 +57,15 @@ export interface StoredType {
 export function registryOf(types: ReadonlyMap<string, StoredType>): SchemaRegistry {
   const versions = (type: string): number[] =>
     [...(types.get(type)?.versions.keys() ?? [])].toSorted((one, other) => one - other)
+  const validateOf = (type: string, version: number): Validate => {
+    const stored = types.get(type)?.versions.get(version)
+    if (stored) return stored.validate
+    throw new TidegateError('SCHEMA_UNKNOWN', {
+      message: `no schema ${schemaName(type, version)}`,
+      retryable: false,
+      hint: `add ${type}/${version}.json to the schema folder`,
+    })
+  }
   const retired = new Map([...types].map(([type, { settings }]) => [type, new Set(settings.retired)]))
   return {
     types: [...types.keys()].toSorted(),
@@ -61,17 +73,8 @@ export function registryOf(types: ReadonlyMap<string, StoredType>): SchemaRegist
     retired: (type) => retired.get(type) ?? none,
     latest: (type) => versions(type).at(-1),
     has: (type, version) => types.get(type)?.versions.has(version) ?? false,
-    faults(type, version, data) {
-      const stored = types.get(type)?.versions.get(version)
-      if (!stored) {
-        throw new TidegateError('SCHEMA_UNKNOWN', {
-          message: `no schema ${schemaName(type, version)}`,
-          retryable: false,
-          hint: `add ${type}/${version}.json to the schema folder`,
-        })
-      }
-      return stored.validate(data).slice(0, 8).map(faultOf)
-    },
+    faults: (type, version, data) => validateOf(type, version)(data).slice(0, 8).map(faultOf),
+    firstFault: (type, version, data) => validateOf(type, version).first(data),
   }
 }
 

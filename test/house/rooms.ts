@@ -22,6 +22,11 @@ export const rooms: Readonly<Record<string, Room>> = {
       'what data may look like: versions of each type as they lie on the disk, compiled, checked at a cost that is bounded (G7)',
     mayImport: ['src', 'src/contract', 'src/settings'],
   },
+  'src/schemas/upcast': {
+    sentence:
+      'old versions brought forward: steps and functions with their cases, the way from version to version, the same as SQL',
+    mayImport: ['src', 'src/contract', 'src/schemas', 'src/settings'],
+  },
   'src/pace': { sentence: 'how much in which time', mayImport: [] },
   'src/settings': {
     sentence:
@@ -255,7 +260,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
-    mayImport: ['cloud/pipeline', 'cloud/replays', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/replays', 'cloud/database'],
   },
   'cloud/projections': {
     sentence:
@@ -269,7 +274,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
     mayImport: [
+      'cloud/pipeline/handlers',
       'cloud/pipeline/limits',
+      'cloud/reading',
       'cloud/parking',
       'cloud/gateways',
       'cloud/letters',
@@ -278,6 +285,14 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
     ],
+  },
+  'cloud/reading': {
+    sentence: 'events held against their schemas, and read in the version that somebody asks for',
+    mayImport: [],
+  },
+  'cloud/pipeline/handlers': {
+    sentence: 'what a handler sees: typed events, its transaction, its log',
+    mayImport: ['cloud/database'],
   },
   'cloud/pipeline/limits': {
     sentence: 'how long a handler may take, how many run at once, how much is one transaction',
@@ -303,7 +318,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [
       'cloud/replays',
       'cloud/history',
-      'cloud/pipeline',
+      'cloud/reading',
       'cloud/amqp',
       'cloud/database',
       'cloud/database-choice.ts',

@@ -56,6 +56,8 @@ function eventFaults(route: Route, levels: readonly string[]): RouteFault[] {
     if (route[key] !== undefined && (pathOf(route[key]) ?? ['']).includes(''))
       faults.push({ key, message: 'must be a path such as sensor.id or /sensor/id' })
   }
+  if (captured && route.schemaVersion !== undefined)
+    faults.push({ key: 'schemaVersion', message: 'is of one type, and the topic captures {type}' })
   if (timeOffset !== undefined && !timeZoneOf(timeOffset))
     faults.push({
       key: 'timeOffset',
@@ -64,7 +66,7 @@ function eventFaults(route: Route, levels: readonly string[]): RouteFault[] {
   return faults
 }
 
-const forEvents = ['type', 'idFrom', 'timeFrom', 'timeOffset', 'lane', 'ttl'] as const
+const forEvents = ['type', 'idFrom', 'timeFrom', 'timeOffset', 'schemaVersion', 'lane', 'ttl'] as const
 
 function noEventFaults(route: Route, levels: readonly string[], action: string): RouteFault[] {
   const faults: RouteFault[] = forEvents

@@ -28,6 +28,8 @@ export interface Route {
   timeFrom?: string | undefined
   /** The zone of times that come without an offset: as `timeZoneOf` knows it. */
   timeOffset?: string | undefined
+  /** The version of the type that its readings are of, unless they name one themselves; absent: the newest that takes them. */
+  schemaVersion?: number | undefined
   lane?: Lane | undefined
   ttl?: number | undefined
   /** Who may publish here; absent: every device (or, with `{device}`, each its own). */

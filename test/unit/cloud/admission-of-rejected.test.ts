@@ -1,17 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import { admittedReading } from '../../../cloud/deeds/admission.ts'
+import { registryOf } from '../../support/fakes/schemas.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 
-const noSchemas: SchemaRegistry = {
-  types: [],
-  latest: () => undefined,
-  versions: () => [],
-  retired: () => new Set(),
-  has: () => false,
-  faults: () => [],
-}
+const noSchemas = registryOf({})
 
 function rejectedOf(payload: string, more: object = {}) {
   const data = {

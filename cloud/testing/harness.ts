@@ -10,7 +10,9 @@ import type { HandlerLog } from '../pipeline/handlers/handler-log.ts'
 import { numbered } from '../pipeline/handlers/tagged.ts'
 import { Activity, watched } from './activity.ts'
 import { type GivenEvent, TestGateway } from './events.ts'
-import { checkLaws, type LawOptions, type LawReport } from './laws/laws.ts'
+import { type LawOptions, type LawReport, testLaws } from './laws/laws.ts'
+import { Samples } from './laws/sample.ts'
+import { ConsumerTables } from './laws/tables-postgres.ts'
 import { Run } from './run.ts'
 import { openTestDatabase, type TestDatabase } from './test-database.ts'
 import { VirtualClock } from './virtual-clock.ts'
@@ -56,8 +58,7 @@ export interface TestConsumer {
   /** Events that came and are not done with: their device is parked, they wait for their next attempt, or for what is unavailable. */
   readonly waiting: number
   /**
-   * Tests of this consumer what docs/GUARANTEES.md promises of it, with events made from its schemas. What was in the database before is in it
-   * again after.
+   * Tests of this consumer what docs/GUARANTEES.md promises of it, with events made from its schemas, in a database of its own.
    * @throws TidegateError `LAW_BROKEN` with the fewest and simplest events that show it, and the seed
    */
   laws(options?: LawOptions): Promise<LawReport>
@@ -81,14 +82,18 @@ export async function testConsumer(
   const checked = 'handler' in consumer ? consumer : defineConsumer(consumer)
   const schemas = schemasOf(options.schemas)
   const url = options.database ?? process.env['TIDEGATE_PG_URL']
-  const opened = await openTestDatabase({ group: checked.group, sql: sqlOf(options.sql), url, log })
+  const sql = sqlOf(options.sql)
+  const open = (): Promise<TestDatabase> => openTestDatabase({ group: checked.group, sql, url, log })
   const startMs = Date.parse(options.now ?? begins)
-  return new Harness(checked, { schemas, folder: options.schemas ?? 'schemas', opened, startMs, log })
+  const folder = options.schemas ?? 'schemas'
+  return new Harness(checked, { schemas, folder, open, opened: await open(), startMs, log })
 }
 
 interface Parts {
   schemas: SchemaRegistry
   folder: string
+  /** Another database, as `opened` was at first. */
+  open: () => Promise<TestDatabase>
   opened: TestDatabase
   startMs: number
   log: HandlerLog
@@ -148,8 +153,21 @@ class Harness implements TestConsumer {
     return (await this.#parts.opened.database.query(numbered(sql), params)) as Row[]
   }
 
-  laws(options: LawOptions = {}): Promise<LawReport> {
-    return checkLaws(this.#consumer, { ...this.#parts, database: this.#parts.opened.database }, options)
+  async laws(options: LawOptions = {}): Promise<LawReport> {
+    const { schemas, folder, startMs, log, open } = this.#parts
+    const consumer = this.#consumer
+    const { samples: given = {}, expected = [], reset = () => {}, outside = () => undefined } = options
+    const versionsOf = (type: string): number[] => versionsThatCome(consumer, schemas, type)
+    const samples = new Samples({ consumer, schemas, folder, given, versionsOf })
+    const { database, close } = await open()
+    try {
+      const tables = new ConsumerTables(database)
+      await tables.keep()
+      const execution = { consumer, schemas, database, tables, startMs, log, reset, outside }
+      return await testLaws({ ...execution, samples, expected: new Set(expected) }, options)
+    } finally {
+      await close()
+    }
   }
 
   close(): Promise<void> {
@@ -185,12 +203,20 @@ class Harness implements TestConsumer {
 }
 
 /** The version of its schema that a consumer asks for. */
-export function wantedOf({ options }: Consumer, type: string): number | undefined {
+function wantedOf({ options }: Consumer, type: string): number | undefined {
   const { events } = (options ?? {}) as Partial<{ events: Record<string, number> }>
   return events && Object.hasOwn(events, type) ? events[type] : undefined
 }
 
-export function countedHandler(handler: Handler, activity: Activity): Handler {
+/** Of a type that it wants: those that it is handed as they are, which of a consumer that asks for a version is that one. */
+function versionsThatCome(consumer: Consumer, schemas: SchemaRegistry, type: string): number[] {
+  const wanted = wantedOf(consumer, type)
+  if (wanted !== undefined) return schemas.has(type, wanted) ? [wanted] : []
+  const versions = Array.from({ length: schemas.latest(type) ?? 0 }, (_, index) => index + 1)
+  return versions.filter((version) => schemas.has(type, version))
+}
+
+function countedHandler(handler: Handler, activity: Activity): Handler {
   return handler.kind === 'single'
     ? {
         kind: 'single',

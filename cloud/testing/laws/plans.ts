@@ -1,0 +1,56 @@
+import type { Random } from '../../../src/clock.ts'
+import type { Plan } from './execution.ts'
+import { between, pick, seeded, shuffled } from './random.ts'
+import type { Sample } from './sample.ts'
+
+/** What is promised of each, and by which guarantee (docs/GUARANTEES.md). */
+export const laws = {
+  limits: 'an event that its schema allows is handled (G5)',
+  twice: 'an event that is delivered twice has its effect once (G4)',
+  cut: 'where a batch is cut, and a connection drops, makes no difference (G4, G5)',
+  'crash-before-commit': 'a process that ends before the commit has done nothing (G4, G5)',
+  'crash-after-commit': 'a process that ends after the commit has done all of it, once (G4, G5)',
+  order: 'the order between devices makes no difference: only that of one device is kept (G6)',
+} as const
+
+export type LawName = keyof typeof laws
+
+const inOrder: Plan['orderOf'] = (samples) => samples.map((_, index) => index)
+
+/** Each event once, alone, undisturbed: what all else is compared with. */
+export const undisturbed: Plan = { batchMax: 1, orderOf: inOrder, again: false, at: [], what: 'nothing' }
+
+/** What a law does, of a seed. */
+export function planOf(law: LawName, random: Random): Plan {
+  const batchMax = pick(random, [1, 2, 3, 50])
+  const at = Array.from({ length: between(random, 1, 3) }, () => random())
+  const plan = { ...undisturbed, batchMax }
+  switch (law) {
+    case 'limits':
+      return undisturbed
+    case 'twice':
+      return { ...plan, again: true }
+    case 'cut':
+      return { ...plan, at, what: 'drop' }
+    case 'crash-before-commit':
+    case 'crash-after-commit':
+      return { ...plan, at, what: law }
+    case 'order':
+      return { ...plan, orderOf: shuffling(Math.floor(random() * 2 ** 32)) }
+  }
+}
+
+/** Another order, in which a device's events are as they were, unless the group has none. */
+function shuffling(seed: number): Plan['orderOf'] {
+  return (samples, ordered) => {
+    const all = shuffled(seeded(seed), [...samples.keys()])
+    return ordered ? withinDevices(samples, all) : all
+  }
+}
+
+/** The places of a device are taken by its events in their order. */
+function withinDevices(samples: readonly Sample[], places: readonly number[]): number[] {
+  const next = new Map<string, number[]>()
+  samples.forEach(({ device }, index) => next.set(device, [...(next.get(device) ?? []), index]))
+  return places.map((place) => next.get(samples[place]?.device ?? '')?.shift() as number)
+}

@@ -48,6 +48,7 @@ async function prepare(database: Database, group: string, sql: string): Promise<
     // Else the first transaction would have it done on another connection, and PGlite has one.
     await client.query('select tidegate.prepare_inbox(), tidegate.inbox_group($1)', [group])
     await client.query(`set search_path to "$user", public`)
+    await client.query(moduleRoleSql)
     try {
       await client.query(sql)
     } catch (cause) {
@@ -63,6 +64,13 @@ async function prepare(database: Database, group: string, sql: string): Promise<
     client.release()
   }
 }
+
+/** Whom the SQL of a consumer's tables grants them to: the role that is shipped for it (docs/DATABASE.md, Roles). */
+const moduleRoleSql = `
+do $$ begin
+  create role tidegate_module;
+exception when duplicate_object or unique_violation then null;
+end $$`
 
 /** All of Tidegate's tables in PGlite take seconds to make, and a copy of them a second. */
 let migrated: Promise<Blob | File> | undefined

@@ -2,3 +2,4 @@
 export { testConsumer } from './harness.ts'
 export type { TestConsumer, TestConsumerOptions, TestLetter } from './harness.ts'
 export type { GivenEvent } from './events.ts'
+export type { LawName, LawOptions, LawReport } from './laws/options.ts'

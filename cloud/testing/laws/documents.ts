@@ -145,7 +145,9 @@ export function simpler(value: unknown): unknown[] {
   if (typeof value === 'string' && value !== '')
     return [...new Set(['', 'a', value.slice(0, Math.floor(value.length / 2))])].filter((one) => one !== value)
   if (typeof value === 'number')
-    return [0, 1, Math.trunc(value / 2), Math.trunc(value)].filter((one) => Math.abs(one) < Math.abs(value))
+    return [0, 1, Math.trunc(value / 2), Math.trunc(value)].filter(
+      (one) => Math.abs(one) < Math.abs(value),
+    )
   return value === true ? [false] : []
 }
 

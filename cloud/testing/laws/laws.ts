@@ -1,38 +1,10 @@
 import { TidegateError } from '../../../src/errors.ts'
 import { execute, type ExecutionOptions, letterText, type Outcome, type Plan } from './execution.ts'
-import { type LawName, laws, planOf, undisturbed } from './plans.ts'
+import { type LawName, type LawOptions, type LawReport, laws } from './options.ts'
+import { planOf, undisturbed } from './plans.ts'
 import { seeded } from './random.ts'
 import { brokenText } from './report.ts'
 import type { Sample, Samples } from './sample.ts'
-
-export interface LawOptions {
-  /** Of all that is made up: the same seed makes the same test. Default 1. */
-  seed?: number
-  /** So many cases, each with every law. Default 10. */
-  runs?: number
-  /** Most events of a case. Default 8. */
-  events?: number
-  /** These laws alone. Default: all. */
-  only?: readonly LawName[]
-  /** Not these: what a consumer need not promise, with a reason beside it. */
-  except?: readonly LawName[]
-  /** Codes of errors that are as they should be, beside those that are final or not retryable. */
-  expected?: readonly string[]
-  /** Data by type, where there is no schema to make it from. */
-  samples?: Readonly<Record<string, readonly unknown[]>>
-  /** What handlers did outside of their transaction, as it is now: compared as JSON, a Map or a Set without its order. */
-  outside?: () => unknown
-  /** Called before each execution: empties what `outside` sees, and what the module remembers. */
-  reset?: () => Promise<void> | void
-}
-
-export interface LawReport {
-  seed: number
-  laws: readonly LawName[]
-  cases: number
-  /** How often the events of a case were gone through. */
-  executions: number
-}
 
 export interface Trial extends ExecutionOptions {
   samples: Samples

@@ -1,19 +1,8 @@
 import type { Random } from '../../../src/clock.ts'
 import type { Plan } from './execution.ts'
+import type { LawName } from './options.ts'
 import { between, pick, seeded, shuffled } from './random.ts'
 import type { Sample } from './sample.ts'
-
-/** What is promised of each, and by which guarantee (docs/GUARANTEES.md). */
-export const laws = {
-  limits: 'an event that its schema allows is handled (G5)',
-  twice: 'an event that is delivered twice has its effect once (G4)',
-  cut: 'where a batch is cut, and a connection drops, makes no difference (G4, G5)',
-  'crash-before-commit': 'a process that ends before the commit has done nothing (G4, G5)',
-  'crash-after-commit': 'a process that ends after the commit has done all of it, once (G4, G5)',
-  order: 'the order between devices makes no difference: only that of one device is kept (G6)',
-} as const
-
-export type LawName = keyof typeof laws
 
 const inOrder: Plan['orderOf'] = (samples) => samples.map((_, index) => index)
 

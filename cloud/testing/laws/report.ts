@@ -1,5 +1,5 @@
 import type { Broken } from './laws.ts'
-import { laws } from './plans.ts'
+import { laws } from './options.ts'
 
 const rowsMax = 10
 

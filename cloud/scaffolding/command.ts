@@ -63,10 +63,13 @@ function writeConsumer(group: string, options: NewOptions): void {
   })
   const paths = Object.keys(files).map((name) => join(options.in, name))
   const there = paths.filter((path) => existsSync(path))
-  if (there.length > 0) throw unusable(`${there.join(', ')} is there already`, 'choose another name, or another folder with --in')
+  if (there.length > 0)
+    throw unusable(`${there.join(', ')} is there already`, 'choose another name, or another folder with --in')
   mkdirSync(options.in, { recursive: true })
   for (const [name, text] of Object.entries(files)) writeFileSync(join(options.in, name), text)
-  console.log(`${paths.join('\n')}\n\nThe test needs: npm install --save-dev @tidegate/consumer @electric-sql/pglite`)
+  console.log(
+    `${paths.join('\n')}\n\nThe test needs: npm install --save-dev @tidegate/consumer @electric-sql/pglite`,
+  )
 }
 
 function schemaOf(type: string, schemas: SchemaRegistry, folder: string): NewConsumer['schema'] {

@@ -85,7 +85,7 @@ test('${group} keeps what comes, once, whatever happens', async () => {
   } finally {
     await t.close()
   }
-})
+}${isVitest ? ', 60_000' : ''})
 `
 }
 

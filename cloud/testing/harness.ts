@@ -53,7 +53,10 @@ export interface TestConsumer {
   /** Lets time pass, `'1m'` or ms, with all that comes of it: attempts, timeouts, letters. */
   advance(time: string | number): Promise<void>
   /** Rows of the database, as a tag: `` t.rows`select device from alerts` ``. */
-  rows<Row = Record<string, unknown>>(sql: TemplateStringsArray, ...params: readonly unknown[]): Promise<Row[]>
+  rows<Row = Record<string, unknown>>(
+    sql: TemplateStringsArray,
+    ...params: readonly unknown[]
+  ): Promise<Row[]>
   /** What has failed for good, the oldest first. */
   readonly deadLetters: readonly TestLetter[]
   /** Events that came and are not done with: their device is parked, they wait for their next attempt, or for what is unavailable. */
@@ -120,7 +123,15 @@ class Harness implements TestConsumer {
     this.#gateway = new TestGateway(schemas, () => clock.now())
     const storage = watched(postgresStorage(opened.database), { activity, now: () => clock.now() })
     const handler = failingHandler(countedHandler(consumer.handler, activity), this.#failures)
-    this.#run = new Run({ consumer: { ...consumer, handler }, storage, schemas, clock, activity, log, batchMax: 50 })
+    this.#run = new Run({
+      consumer: { ...consumer, handler },
+      storage,
+      schemas,
+      clock,
+      activity,
+      log,
+      batchMax: 50,
+    })
   }
 
   get waiting(): number {
@@ -188,7 +199,9 @@ class Harness implements TestConsumer {
     begin: (id: string) => void,
   ): Promise<void> {
     if (!this.#consumer.wants(type)) throw unwanted(this.#consumer, type)
-    const made = [events].flat().map((event) => this.#gateway.next(type, event, wantedOf(this.#consumer, type)))
+    const made = [events]
+      .flat()
+      .map((event) => this.#gateway.next(type, event, wantedOf(this.#consumer, type)))
     for (const { id } of made) begin(id)
     this.#run.post(made)
     await this.#run.settle()

@@ -104,7 +104,7 @@ class Wire extends Duplex {
 
 /** A session that hangs is ended by its process, and here that is all of the server: it is not told which it is. */
 function withoutProcess(answer: Buffer): Buffer {
-  for (let at = 0; at + 5 <= answer.length; ) {
+  for (let at = 0; at + 5 <= answer.length;) {
     const length = answer.readUInt32BE(at + 1) + 1
     if (answer[at] === 0x4b) return Buffer.concat([answer.subarray(0, at), answer.subarray(at + length)])
     // Only the answer to a startup begins with an authentication.

@@ -127,7 +127,7 @@ class Writer {
   /** Where a reference leads that leads within the schema, to what is no reference itself. Undefined: elsewhere, or nowhere. */
   #resolved(reference: string): { pointer: string; schema: Schema } | undefined {
     let pointer = reference
-    for (const seen = new Set<string>(); !seen.has(pointer); ) {
+    for (const seen = new Set<string>(); !seen.has(pointer);) {
       seen.add(pointer)
       if (pointer !== '#' && !pointer.startsWith('#/')) return undefined
       const schema = pointer.slice(2).split('/').filter(Boolean).map(unescaped).reduce(memberOf, this.#root)

@@ -27,8 +27,7 @@ export function closureOf(folder: string, entries: readonly string[], options: C
   for (const file of files) {
     for (const specifier of specifiersIn(readFileSync(join(folder, file), 'utf8'))) {
       if (options.isLeftOut?.(specifier, file)) continue
-      if (specifier.startsWith('.'))
-        files.add(options.fileOf(relative('.', join(dirname(file), specifier))))
+      if (specifier.startsWith('.')) files.add(options.fileOf(relative('.', join(dirname(file), specifier))))
       else if (!specifier.startsWith('node:')) packages.add(packageOf(specifier))
     }
   }
@@ -36,7 +35,9 @@ export function closureOf(folder: string, entries: readonly string[], options: C
 }
 
 function specifiersIn(text: string): string[] {
-  return [...withoutComments(text).matchAll(imports)].map(([, ...found]) => found.find((specifier) => specifier !== undefined) ?? '')
+  return [...withoutComments(text).matchAll(imports)].map(
+    ([, ...found]) => found.find((specifier) => specifier !== undefined) ?? '',
+  )
 }
 
 function withoutComments(text: string): string {

@@ -61,10 +61,16 @@ function namingCode(text: string): string {
 function copy(dist: string, out: string, file: string, change: (text: string) => string): void {
   const to = join(out, file)
   mkdirSync(dirname(to), { recursive: true })
-  writeFileSync(to, change(readFileSync(join(dist, file), 'utf8')).replace(/\/\/# sourceMappingURL=.*\s*$/, ''))
+  writeFileSync(
+    to,
+    change(readFileSync(join(dist, file), 'utf8')).replace(/\/\/# sourceMappingURL=.*\s*$/, ''),
+  )
 }
 
-function manifestOf({ version, license, engines, dependencies, devDependencies }: Manifest, code: Closure): object {
+function manifestOf(
+  { version, license, engines, dependencies, devDependencies }: Manifest,
+  code: Closure,
+): object {
   return {
     name: '@tidegate/consumer',
     version,

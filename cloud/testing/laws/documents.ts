@@ -53,7 +53,8 @@ class Maker {
     const parts: unknown[] = []
     if (typeof $ref === 'string') parts.push(this.#referred($ref))
     if (isFull(allOf)) parts.push(...allOf)
-    for (const alternatives of [anyOf, oneOf]) if (isFull(alternatives)) parts.push(pick(this.#random, alternatives))
+    for (const alternatives of [anyOf, oneOf])
+      if (isFull(alternatives)) parts.push(pick(this.#random, alternatives))
     return parts.map((part) => this.#resolved(part, depth + 1)).reduce<Schema>(together, own)
   }
 
@@ -105,7 +106,8 @@ class Maker {
     const { pattern, format } = schema
     const made = typeof pattern === 'string' ? matching(pattern, this.#random) : undefined
     if (made !== undefined) return made
-    if (format === 'date-time') return pick(this.#random, ['2026-02-28T23:59:59.999Z', '2024-02-29T00:00:00+14:00'])
+    if (format === 'date-time')
+      return pick(this.#random, ['2026-02-28T23:59:59.999Z', '2024-02-29T00:00:00+14:00'])
     if (format === 'date') return '2024-02-29'
     if (format === 'uuid') return '00000000-0000-4000-8000-000000000000'
     return textOf(this.#random, numberAt(schema, 'minLength'), numberAt(schema, 'maxLength'))
@@ -143,11 +145,11 @@ export function simpler(value: unknown): unknown[] {
     ]
   }
   if (typeof value === 'string' && value !== '')
-    return [...new Set(['', 'a', value.slice(0, Math.floor(value.length / 2))])].filter((one) => one !== value)
-  if (typeof value === 'number')
-    return [0, 1, Math.trunc(value / 2), Math.trunc(value)].filter(
-      (one) => Math.abs(one) < Math.abs(value),
+    return [...new Set(['', 'a', value.slice(0, Math.floor(value.length / 2))])].filter(
+      (one) => one !== value,
     )
+  if (typeof value === 'number')
+    return [0, 1, Math.trunc(value / 2), Math.trunc(value)].filter((one) => Math.abs(one) < Math.abs(value))
   return value === true ? [false] : []
 }
 

@@ -53,7 +53,11 @@ const stepMsMin = 1_000
 const stepMsMax = 3_600_000
 
 /** Hands the events of a case to the consumer by a plan, from the same beginning each time. */
-export async function execute(samples: readonly Sample[], plan: Plan, options: ExecutionOptions): Promise<Outcome> {
+export async function execute(
+  samples: readonly Sample[],
+  plan: Plan,
+  options: ExecutionOptions,
+): Promise<Outcome> {
   const { consumer, schemas, database, tables, startMs, log } = options
   await tables.reset()
   await options.reset()
@@ -70,7 +74,15 @@ export async function execute(samples: readonly Sample[], plan: Plan, options: E
   })
   const handler = troubled(consumer.handler, { activity, trouble, thrown })
   const { batchMax } = plan
-  const run = new Run({ consumer: { ...consumer, handler }, storage, schemas, clock, activity, log, batchMax })
+  const run = new Run({
+    consumer: { ...consumer, handler },
+    storage,
+    schemas,
+    clock,
+    activity,
+    log,
+    batchMax,
+  })
   trouble.run = run
   try {
     const gateway = new TestGateway(schemas, now)
@@ -82,13 +94,21 @@ export async function execute(samples: readonly Sample[], plan: Plan, options: E
       run.post(inOrder, true)
       await drain(run, trouble)
     }
-    return { tables: await tables.read(), letters: await lettersIn(database), outside: told(options.outside()), thrown }
+    return {
+      tables: await tables.read(),
+      letters: await lettersIn(database),
+      outside: told(options.outside()),
+      thrown,
+    }
   } finally {
     await run.close()
   }
 }
 
-function withVersion({ version, ...given }: Omit<Sample, 'type'>): Omit<Sample, 'type' | 'version'> & { version?: number } {
+function withVersion({
+  version,
+  ...given
+}: Omit<Sample, 'type'>): Omit<Sample, 'type' | 'version'> & { version?: number } {
   return version === undefined ? given : { ...given, version }
 }
 
@@ -106,7 +126,9 @@ async function drain(run: Run, trouble: Trouble): Promise<void> {
 }
 
 async function lettersIn(database: Database): Promise<Record<string, string>> {
-  const rows = await database.query<{ id: string; code: string }>('select id, code from tidegate.dead_letters order by id')
+  const rows = await database.query<{ id: string; code: string }>(
+    'select id, code from tidegate.dead_letters order by id',
+  )
   return Object.fromEntries(rows.map(({ id, code }) => [id, code]))
 }
 
@@ -182,7 +204,10 @@ function troubled(handler: Handler, { activity, trouble, thrown }: Troubles): Ha
     }
   }
   return handler.kind === 'single'
-    ? { kind: 'single', handle: (event, context) => calling([event.id], () => handler.handle(event, context)) }
+    ? {
+        kind: 'single',
+        handle: (event, context) => calling([event.id], () => handler.handle(event, context)),
+      }
     : {
         kind: 'batch',
         handleBatch: (entries, context) =>
@@ -198,4 +223,3 @@ export function letterText({ letters, thrown }: Outcome, id: string): string {
   const error = thrown.get(id)
   return error === undefined ? String(letters[id]) : `${codeOf(error)}: ${messageOf(error)}`
 }
-

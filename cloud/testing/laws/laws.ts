@@ -70,7 +70,8 @@ function isUnexpected({ letters, thrown }: Outcome, id: string, { consumer, expe
 }
 
 function isSame(one: Outcome, other: Outcome): boolean {
-  const comparable = ({ tables, letters, outside }: Outcome): string => JSON.stringify([tables, letters, outside])
+  const comparable = ({ tables, letters, outside }: Outcome): string =>
+    JSON.stringify([tables, letters, outside])
   return comparable(one) === comparable(other)
 }
 
@@ -78,7 +79,7 @@ function isSame(one: Outcome, other: Outcome): boolean {
 async function simplest(broken: Broken, plan: Plan, trial: Trial): Promise<Broken> {
   let best = broken
   let left = simplerMax
-  for (let found = true; found && left > 0; ) {
+  for (let found = true; found && left > 0;) {
     found = false
     for (const samples of simplerCases(best.samples, trial.samples)) {
       if (left-- <= 0) break

@@ -38,4 +38,3 @@ export interface LawReport {
   /** How often the events of a case were gone through. */
   executions: number
 }
-

@@ -10,7 +10,8 @@ export function brokenText(
   { seed, failing }: { seed: number; failing: readonly string[] },
 ): string {
   const events = samples.map(
-    ({ type, version, device, data }) => `    ${device} ${type}${version === undefined ? '' : `/${version}`} ${JSON.stringify(data)}`,
+    ({ type, version, device, data }) =>
+      `    ${device} ${type}${version === undefined ? '' : `/${version}`} ${JSON.stringify(data)}`,
   )
   return [
     `consumer ${group} breaks the law "${law}": ${laws[law]}`,
@@ -43,5 +44,7 @@ function rowsOf(rows: readonly string[]): string[] {
 }
 
 function both(what: string, once: string, here: string): string[] {
-  return once === here ? [] : [`  ${what}, each event once and undisturbed: ${once}`, `  ${what}, here: ${here}`]
+  return once === here
+    ? []
+    : [`  ${what}, each event once and undisturbed: ${once}`, `  ${what}, here: ${here}`]
 }

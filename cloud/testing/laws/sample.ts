@@ -38,7 +38,9 @@ export class Samples {
   constructor(options: SamplesOptions) {
     this.#options = options
     const { consumer, schemas, given, versionsOf } = options
-    const types = [...new Set([...schemas.types, ...Object.keys(given)])].filter((type) => consumer.wants(type))
+    const types = [...new Set([...schemas.types, ...Object.keys(given)])].filter((type) =>
+      consumer.wants(type),
+    )
     const kinds = types.flatMap((type): Kind[] =>
       Object.hasOwn(given, type)
         ? [{ type, version: schemas.latest(type) }]

@@ -40,7 +40,9 @@ export class ConsumerTables {
   }
 
   async keep(): Promise<void> {
-    this.#tables = await this.#database.query<{ name: string; computed: string[]; written: string[] }>(tablesSql)
+    this.#tables = await this.#database.query<{ name: string; computed: string[]; written: string[] }>(
+      tablesSql,
+    )
     const kept = new Set<number>()
     for (const [index, { name }] of this.#tables.entries()) {
       await this.#database.query(`create table tidegate_time.kept_${index} as table ${name}`)

@@ -16,6 +16,8 @@ import type { ConsumerTables, Contents } from './tables-postgres.ts'
 export interface Plan {
   /** Most events in one transaction. */
   batchMax: number
+  /** Each event comes when the one before it is done with. */
+  alone: boolean
   /** In which order they come: indices of the case's events. */
   orderOf: (samples: readonly Sample[], ordered: boolean) => readonly number[]
   /** All of them come once more when they are done with. */
@@ -88,8 +90,10 @@ export async function execute(
     const gateway = new TestGateway(schemas, now)
     const events = samples.map(({ type, ...given }) => gateway.next(type, withVersion(given), undefined))
     const inOrder = plan.orderOf(samples, consumer.ordered).map((index) => events[index] as Event)
-    run.post(inOrder)
-    await drain(run, trouble)
+    for (const together of plan.alone ? inOrder.map((event) => [event]) : [inOrder]) {
+      run.post(together)
+      await drain(run, trouble)
+    }
     if (plan.again) {
       run.post(inOrder, true)
       await drain(run, trouble)

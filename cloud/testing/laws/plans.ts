@@ -7,13 +7,13 @@ import type { Sample } from './sample.ts'
 const inOrder: Plan['orderOf'] = (samples) => samples.map((_, index) => index)
 
 /** Each event once, alone, undisturbed: what all else is compared with. */
-export const undisturbed: Plan = { batchMax: 1, orderOf: inOrder, again: false, at: [], what: 'nothing' }
+export const undisturbed: Plan = { batchMax: 1, alone: true, orderOf: inOrder, again: false, at: [], what: 'nothing' }
 
 /** What a law does, of a seed. */
 export function planOf(law: LawName, random: Random): Plan {
   const batchMax = pick(random, [1, 2, 3, 50])
   const at = Array.from({ length: between(random, 1, 3) }, () => random())
-  const plan = { ...undisturbed, batchMax }
+  const plan = { ...undisturbed, alone: false, batchMax }
   switch (law) {
     case 'limits':
       return undisturbed
@@ -27,6 +27,11 @@ export function planOf(law: LawName, random: Random): Plan {
     case 'order':
       return { ...plan, orderOf: shuffling(Math.floor(random() * 2 ** 32)) }
   }
+}
+
+/** The same events, together, and nothing that happens to them: what comes of that is the order's doing. */
+export function calmed(plan: Plan): Plan {
+  return { ...plan, again: false, at: [], what: 'nothing' }
 }
 
 /** Another order, in which a device's events are as they were, unless the group has none. */

@@ -26,7 +26,6 @@ export interface SamplesOptions {
 }
 
 const triesMax = 200
-const devicesMax = 3
 
 /** Makes events that a consumer may be handed. */
 export class Samples {
@@ -52,8 +51,8 @@ export class Samples {
     this.#kinds = [first, ...others]
   }
 
-  some(random: Random, countMax: number): Sample[] {
-    return Array.from({ length: between(random, 2, countMax) }, () => this.#one(random))
+  some(random: Random, countMax: number, devices: number): Sample[] {
+    return Array.from({ length: between(random, 2, countMax) }, () => this.#one(random, devices))
   }
 
   /** The same event, simpler by one step, as its schema allows. */
@@ -63,9 +62,9 @@ export class Samples {
     return [...plain, ...data.map((one) => ({ ...sample, data: one }))]
   }
 
-  #one(random: Random): Sample {
+  #one(random: Random, devices: number): Sample {
     const kind = pick(random, this.#kinds)
-    const device = `device-${between(random, 1, devicesMax)}`
+    const device = `device-${between(random, 1, devices)}`
     const [first, ...others] = this.#options.given[kind.type] ?? []
     if (first !== undefined) return { ...kind, device, data: pick(random, [first, ...others]) }
     const schema = this.#schemaOf(kind)

@@ -28,7 +28,7 @@ const places = [
   ['a server', () => createDatabase()],
 ] as const
 
-describe.each(places)('a consumer in a test, with its tables in %s', (_, place) => {
+describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 120_000 }, (_, place) => {
   let t: TestConsumer
   beforeAll(async () => {
     const url = await place()
@@ -81,7 +81,7 @@ describe.each(places)('a consumer in a test, with its tables in %s', (_, place) 
   })
 })
 
-describe('a consumer in a test', () => {
+describe('a consumer in a test', { timeout: 120_000 }, () => {
   test('is cut off at its timeout, which is over as soon as time is', async () => {
     const never = gate()
     const t = await testConsumer(

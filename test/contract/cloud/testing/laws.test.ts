@@ -30,7 +30,7 @@ const broken = (law: string, ...says: RegExp[]): object => ({
 
 const temperatureOf = ({ data }: { data: unknown }): number => (data as { temperature: number }).temperature
 
-describe('laws', () => {
+describe('laws', { timeout: 180_000 }, () => {
   test('are kept by a consumer whose effects are in its transaction, also where they add up (G4, G6)', async () => {
     const counting = consumer(async (event, { tx }) => {
       await tx.query`insert into counts values (${event.device}, 1, ${temperatureOf(event)})

@@ -20,7 +20,8 @@ const builtIn = {
 const consumerModule: ModuleKind = {
   code: 'CONSUMER_MODULE',
   what: 'consumer',
-  pathHint: 'consumers[].module is the path of a JavaScript or TypeScript module, relative to the configuration file',
+  pathHint:
+    'consumers[].module is the path of a JavaScript or TypeScript module, relative to the configuration file',
   exportHint: 'export default { group, types, handle }; see docs/CONSUMERS.md',
 }
 

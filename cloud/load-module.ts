@@ -47,7 +47,7 @@ let resolvesOwn = false
 
 /**
  * A module finds what it imports of ours in whoever runs it, so that it needs no node_modules beside it, and is never of another version.
- * Where Node cannot (before 22.15), it is found as any other package is.
+ * Where Node cannot (before 22.15), it is found like every other package.
  */
 function resolveOwnPackage(): void {
   if (resolvesOwn) return
@@ -80,7 +80,9 @@ function explained(cause: unknown): { why?: string; hint?: string } {
       return { hint: `in node_modules Node reads no TypeScript: ${compileHint}` }
     case 'ERR_MODULE_NOT_FOUND':
       return /'@?tidegate(?:\/consumer)?'/.test(messageOf(cause))
-        ? { hint: 'run Node 22.15 or later, or install @tidegate/consumer beside the module (docs/CONSUMERS.md)' }
+        ? {
+            hint: 'run Node 22.15 or later, or install @tidegate/consumer beside the module (docs/CONSUMERS.md)',
+          }
         : {}
     default:
       return {}

@@ -22,7 +22,7 @@ export class Activity {
    * waited for, however long.
    */
   async calm(patient: boolean): Promise<void> {
-    for (let quiet = 0, turns = 0; quiet < 2 && (patient || turns < turnsMax); turns++) {
+    for (let quiet = 0, turns = 0; quiet < 2 && (this.handlers === 0 || patient || turns < turnsMax); turns++) {
       await settled()
       quiet = this.#isBusy(patient) ? 0 : quiet + 1
     }
@@ -34,8 +34,8 @@ export class Activity {
   }
 }
 
-/** A handler that hangs keeps time from passing no longer. */
-const turnsMax = 1000
+/** A handler that hangs, and keeps others' queries waiting, keeps time from passing no longer. */
+const turnsMax = 10_000
 
 export interface WatchedOptions {
   activity: Activity

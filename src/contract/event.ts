@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Event } from './envelope.ts'
 
-export type { Edited, Event, TimeStatus } from './envelope.ts'
+export type { Edited, Event } from './envelope.ts'
 
 /** Everything in Tidegate is bounded (G7); these bounds are part of the wire contract. */
 export const limits = {

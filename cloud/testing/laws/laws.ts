@@ -3,21 +3,13 @@ import { execute, type ExecutionOptions, letterText, type Outcome, type Plan } f
 import { type LawName, type LawOptions, type LawReport, laws } from './options.ts'
 import { calmed, planOf, undisturbed } from './plans.ts'
 import { seeded } from './random.ts'
-import { brokenText } from './report.ts'
+import { type Broken, brokenText } from './report.ts'
 import type { Sample, Samples } from './sample.ts'
 
 export interface Trial extends ExecutionOptions {
   samples: Samples
   /** Codes of errors that are as they should be. */
   expected: ReadonlySet<string>
-}
-
-/** A case that shows that a law is broken. */
-export interface Broken {
-  law: LawName
-  samples: readonly Sample[]
-  once: Outcome
-  here: Outcome
 }
 
 const runsDefault = 10

@@ -7,7 +7,14 @@ import type { Sample } from './sample.ts'
 const inOrder: Plan['orderOf'] = (samples) => samples.map((_, index) => index)
 
 /** Each event once, alone, undisturbed: what all else is compared with. */
-export const undisturbed: Plan = { batchMax: 1, alone: true, orderOf: inOrder, again: false, at: [], what: 'nothing' }
+export const undisturbed: Plan = {
+  batchMax: 1,
+  alone: true,
+  orderOf: inOrder,
+  again: false,
+  at: [],
+  what: 'nothing',
+}
 
 /** What a law does, of a seed. */
 export function planOf(law: LawName, random: Random): Plan {

@@ -1,5 +1,14 @@
-import type { Broken } from './laws.ts'
-import { laws } from './options.ts'
+import type { Outcome } from './execution.ts'
+import { type LawName, laws } from './options.ts'
+import type { Sample } from './sample.ts'
+
+/** A case that shows that a law is broken. */
+export interface Broken {
+  law: LawName
+  samples: readonly Sample[]
+  once: Outcome
+  here: Outcome
+}
 
 const rowsMax = 10
 

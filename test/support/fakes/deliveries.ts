@@ -1,7 +1,1 @@
-export {
-  createFakeBroker,
-  type FakeBroker,
-  type FakeBrokerOptions,
-  type FakeDeliveries,
-  type Posted,
-} from '../../../cloud/testing/broker.ts'
+export { createFakeBroker, type FakeBrokerOptions, type Posted } from '../../../cloud/testing/broker.ts'

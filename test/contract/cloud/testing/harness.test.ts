@@ -47,7 +47,7 @@ describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 
     expect(t).toMatchObject({ waiting: 0, deadLetters: [] })
   })
 
-  test('has what fails tried again when time passes, and its dead letter at the end (G5)', async () => {
+  test('has what fails tried again when time passes, and its dead letter at the end', async () => {
     await t.failing(new Error('the siren is out')).given(type, { id: 'lost', device: 'boiler-9', data: hot })
     await t.given(type, { device: 'boiler-9', data: { temperature: 72 } })
     expect(t.waiting).toBe(1)
@@ -63,7 +63,7 @@ describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 
     ])
   })
 
-  test('has its effect once where an attempt has failed (G4)', async () => {
+  test('has its effect once where an attempt has failed', async () => {
     await t.failing(new Error('once'), 1).given(type, { device: 'boiler-10', data: hot })
     await t.advance('10s')
     expect(await t.rows`select count(*)::int as times from alerts where device = 'boiler-10'`).toEqual([

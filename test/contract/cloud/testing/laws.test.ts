@@ -31,7 +31,7 @@ const broken = (law: string, ...says: RegExp[]): object => ({
 const temperatureOf = ({ data }: { data: unknown }): number => (data as { temperature: number }).temperature
 
 describe('laws', { timeout: 180_000 }, () => {
-  test('are kept by a consumer whose effects are in its transaction, also where they add up (G4, G6)', async () => {
+  test('are kept by a consumer whose effects are in its transaction, also where they add up', async () => {
     const counting = consumer(async (event, { tx }) => {
       await tx.query`insert into counts values (${event.device}, 1, ${temperatureOf(event)})
         on conflict (device) do update set events = counts.events + 1, hottest = greatest(counts.hottest, excluded.hottest)`
@@ -44,7 +44,7 @@ describe('laws', { timeout: 180_000 }, () => {
     })
   })
 
-  test('find an effect outside of the transaction, by one event (G4)', async () => {
+  test('find an effect outside of the transaction, by one event', async () => {
     const sirens: string[] = []
     const options = { reset: () => void sirens.splice(0), outside: () => sirens.toSorted() }
     await expect(
@@ -61,7 +61,7 @@ describe('laws', { timeout: 180_000 }, () => {
     )
   })
 
-  test('find what is remembered outside of the transaction, by what it makes of the tables (G4)', async () => {
+  test('find what is remembered outside of the transaction, by what it makes of the tables', async () => {
     const counts = new Map<string, number>()
     const remembering = consumer(async (event, { tx }) => {
       const count = (counts.get(event.device) ?? 0) + 1
@@ -74,7 +74,7 @@ describe('laws', { timeout: 180_000 }, () => {
     )
   })
 
-  test('find an upsert that is not the same twice, of a consumer that keeps its effects single itself (G4)', async () => {
+  test('find an upsert that is not the same twice, of a consumer that keeps its effects single itself', async () => {
     const own = defineConsumer({
       group: 'counter',
       types: [type],
@@ -88,7 +88,7 @@ describe('laws', { timeout: 180_000 }, () => {
     await expect(judged(own)).rejects.toMatchObject(broken('twice', /by this event:/, /"events": 2/))
   })
 
-  test('find what depends on the order between devices, by two events (G6)', async () => {
+  test('find what depends on the order between devices, by two events', async () => {
     const last = consumer(async (event, { tx }) => {
       await tx.query`insert into sites values ('plant', ${event.device})
         on conflict (site) do update set last_device = excluded.last_device`
@@ -97,7 +97,7 @@ describe('laws', { timeout: 180_000 }, () => {
     expect(await judged(last, { except: ['order'], runs: 3 })).toMatchObject({ cases: 3, executions: 15 })
   })
 
-  test('find data that the schema allows and the tables do not, and no failure that is meant (G5)', async () => {
+  test('find data that the schema allows and the tables do not, and no failure that is meant', async () => {
     const whole = consumer(async (event, { tx }) => {
       await tx.query`insert into counts values (${event.device}, ${temperatureOf(event)}) on conflict do nothing`
     })

@@ -255,7 +255,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
-    mayImport: ['cloud/pipeline', 'cloud/replays', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/replays', 'cloud/database'],
   },
   'cloud/projections': {
     sentence:

@@ -129,6 +129,34 @@ describe('consumer modules', () => {
     const module = text === undefined ? join(folder, 'missing.mjs') : file(`${name}.mjs`, text)
     await expect(loadConsumers({ consumers: [{ module }], defaults })).rejects.toMatchObject({ code })
   })
+
+  // What Node can is known by what it says of itself.
+  const stripsTypes = 'typescript' in process.features && process.features.typescript !== false
+
+  test('in TypeScript are read where Node takes types away, and else it is said what to do', async () => {
+    const module = file(
+      'typed.ts',
+      `import { defineConsumer } from 'tidegate/consumer'\nconst group: string = 'typed'\nexport default defineConsumer({ group, types: ['#'], handle() {} })`,
+    )
+    const loading = loadConsumers({ consumers: [{ module }], defaults })
+    if (stripsTypes) expect(await loading).toMatchObject([{ group: 'typed' }])
+    else
+      await expect(loading).rejects.toMatchObject({
+        code: 'CONSUMER_MODULE',
+        message: expect.stringContaining(`Node ${process.version} does not read TypeScript`) as string,
+        hint: expect.stringMatching(/22\.18 or later.*npx tsc/) as string,
+      })
+  })
+
+  test('made by a package of another version are made anew of what they were made of', async () => {
+    const module = file(
+      'foreign.mjs',
+      `export default { handler: {}, wants: () => true, group: 'stale', options: { group: 'foreign', types: ['a.b'], handle() {} } }`,
+    )
+    expect(await loadConsumers({ consumers: [{ module }], defaults })).toMatchObject([
+      { group: 'foreign', types: ['a.b'] },
+    ])
+  })
 })
 
 describe('modules of projections', () => {

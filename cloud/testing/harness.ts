@@ -107,7 +107,6 @@ class Harness implements TestConsumer {
   deadLetters: readonly TestLetter[] = []
   readonly #consumer: Consumer
   readonly #parts: Parts
-  readonly #clock: VirtualClock
   readonly #gateway: TestGateway
   readonly #activity = new Activity()
   readonly #failures = new Map<string, { error: unknown; left: number }>()
@@ -118,7 +117,7 @@ class Harness implements TestConsumer {
     const { schemas, opened, log } = parts
     this.#consumer = consumer
     this.#parts = parts
-    const clock = (this.#clock = new VirtualClock(parts.startMs))
+    const clock = new VirtualClock(parts.startMs)
     const activity = this.#activity
     this.#gateway = new TestGateway(schemas, () => clock.now())
     const storage = watched(postgresStorage(opened.database), { activity, now: () => clock.now() })
@@ -171,14 +170,15 @@ class Harness implements TestConsumer {
     const { samples: given = {}, expected = [], reset = () => {}, outside = () => undefined } = options
     const versionsOf = (type: string): number[] => versionsThatCome(consumer, schemas, type)
     const samples = new Samples({ consumer, schemas, folder, given, versionsOf })
-    const { database, close } = await open()
+    const opened = await open()
+    const { database } = opened
     try {
       const tables = new ConsumerTables(database)
       await tables.keep()
       const execution = { consumer, schemas, database, tables, startMs, log, reset, outside }
       return await testLaws({ ...execution, samples, expected: new Set(expected) }, options)
     } finally {
-      await close()
+      await opened.close()
     }
   }
 
@@ -282,6 +282,6 @@ function schemasOf(folder: string | undefined): SchemaRegistry {
 
 function sqlOf(sql: string | URL | undefined): string {
   if (sql === undefined) return ''
-  const isFile = sql instanceof URL || /\.sql$/.test(sql)
+  const isFile = sql instanceof URL || sql.endsWith('.sql')
   return isFile ? readFileSync(sql, 'utf8') : sql
 }

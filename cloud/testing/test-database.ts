@@ -79,10 +79,10 @@ async function openPglite(log: HandlerLog): Promise<TestDatabase> {
   const PGlite = await loadPglite()
   migrated ??= (async () => {
     const first = await PGlite.create()
-    const { database, close } = await through(first)
-    await migrate(database, log)
+    const opened = await through(first)
+    await migrate(opened.database, log)
     const dump = await first.dumpDataDir('none')
-    await close()
+    await opened.close()
     return dump
   })()
   return through(await PGlite.create({ loadDataDir: await migrated }))

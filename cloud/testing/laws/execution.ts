@@ -137,8 +137,14 @@ async function lettersIn(database: Database): Promise<Record<string, string>> {
 }
 
 function told(value: unknown): string {
-  if (value instanceof Map) return JSON.stringify([...value].toSorted())
-  return JSON.stringify(value instanceof Set ? [...value].toSorted() : value) ?? 'undefined'
+  const isUnordered = value instanceof Map || value instanceof Set
+  // oxlint-disable-next-line typescript/require-array-sort-compare -- texts
+  if (isUnordered)
+    return `[${[...value]
+      .map((one) => JSON.stringify(one))
+      .toSorted()
+      .join()}]`
+  return JSON.stringify(value) ?? 'undefined'
 }
 
 /** What happens to a run at the calls that its plan names. */

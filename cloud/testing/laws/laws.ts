@@ -63,9 +63,11 @@ function isUnexpected({ letters, thrown }: Outcome, id: string, { consumer, expe
   return !(error instanceof Error && 'retryable' in error && error.retryable === false)
 }
 
+function comparable({ tables, letters, outside }: Outcome): string {
+  return JSON.stringify([tables, letters, outside])
+}
+
 function isSame(one: Outcome, other: Outcome): boolean {
-  const comparable = ({ tables, letters, outside }: Outcome): string =>
-    JSON.stringify([tables, letters, outside])
   return comparable(one) === comparable(other)
 }
 

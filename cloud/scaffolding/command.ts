@@ -67,8 +67,8 @@ function writeConsumer(group: string, options: NewOptions): void {
     throw unusable(`${there.join(', ')} is there already`, 'choose another name, or another folder with --in')
   mkdirSync(options.in, { recursive: true })
   for (const [name, text] of Object.entries(files)) writeFileSync(join(options.in, name), text)
-  console.log(
-    `${paths.join('\n')}\n\nThe test needs: npm install --save-dev @tidegate/consumer @electric-sql/pglite`,
+  process.stdout.write(
+    `${paths.join('\n')}\n\nThe test needs: npm install --save-dev @tidegate/consumer @electric-sql/pglite\n`,
   )
 }
 
@@ -79,8 +79,11 @@ function schemaOf(type: string, schemas: SchemaRegistry, folder: string): NewCon
   const random = seeded(1)
   const tried = Array.from({ length: 200 }, () => documentOf(schema, random))
   const valid = tried.filter((data) => schemas.faults(type, version, data).length === 0)
-  const lengthOf = (data: unknown): number => JSON.stringify(data).length
   return { version, example: valid.toSorted((a, b) => lengthOf(a) - lengthOf(b))[0] ?? {} }
+}
+
+function lengthOf(data: unknown): number {
+  return JSON.stringify(data).length
 }
 
 function runnerHere(): NewConsumer['runner'] {

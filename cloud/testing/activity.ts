@@ -22,13 +22,11 @@ export class Activity {
    * waited for, however long.
    */
   async calm(patient: boolean): Promise<void> {
-    for (
-      let quiet = 0, turns = 0;
-      quiet < 2 && (this.handlers === 0 || patient || turns < turnsMax);
-      turns++
-    ) {
+    let quiet = 0
+    for (let turns = 0; quiet < 2; turns++) {
       await settled()
       quiet = this.#isBusy(patient) ? 0 : quiet + 1
+      if (this.handlers > 0 && !patient && turns >= turnsMax) return
     }
   }
 

@@ -88,17 +88,30 @@ class Wire extends Duplex {
     }
     const name = message[0] === parse ? message.toString('latin1', 5, message.indexOf(0, 5)) : ''
     if (name !== '') this.#prepared.add(name)
-    this.#server.ask(this, message).then((answer) => {
-      if (!this.destroyed) this.push(withoutProcess(answer))
-      done()
-    }, done)
+    void this.#pass(message, done)
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#server.hangUp(this, this.#prepared).then(
-      () => done(error),
-      () => done(error),
-    )
+    void this.#hangUp(() => done(error))
+  }
+
+  async #pass(message: Buffer, done: (error?: Error) => void): Promise<void> {
+    try {
+      const answer = await this.#server.ask(this, message)
+      if (!this.destroyed) this.push(withoutProcess(answer))
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
+  }
+
+  async #hangUp(done: () => void): Promise<void> {
+    try {
+      await this.#server.hangUp(this, this.#prepared)
+    } catch {
+      // PGlite is closed already, and with it all that was begun.
+    }
+    done()
   }
 }
 

@@ -29,7 +29,7 @@ function writeTypes({ schemas, out, check }: TypesOptions): void {
   const about = `${types} types in ${versions} versions`
   if (check) {
     if (read(out) !== text) throw outdated(out, schemas)
-    console.log(`${out} is as the schemas are: ${about}`)
+    process.stdout.write(`${out} is as the schemas are: ${about}\n`)
     return
   }
   try {
@@ -42,7 +42,7 @@ function writeTypes({ schemas, out, check }: TypesOptions): void {
       cause,
     })
   }
-  console.log(`${out}: ${about}`)
+  process.stdout.write(`${out}: ${about}\n`)
 }
 
 function read(file: string): string | undefined {

@@ -5,4 +5,4 @@ const fromRoot = (path: string): string => fileURLToPath(new URL(`../../../${pat
 
 const out = fromRoot('build/consumer')
 const { files, packages } = makeConsumerPackage(fromRoot(''), out)
-console.log(`${out}: ${files.length} modules, which need ${packages.join(', ')}`)
+process.stdout.write(`${out}: ${files.length} modules, which need ${packages.join(', ')}\n`)

@@ -93,7 +93,7 @@ describe('the package @tidegate/consumer', () => {
 
   test('has declarations that need no package, and name no source', () => {
     makeConsumerPackage(process.cwd(), folder)
-    const entries = ['cloud/consumer.d.ts', 'cloud/testing/testing.d.ts']
+    const entries = ['cloud/consumer', 'cloud/testing/testing'].map((entry) => `${entry}.d.ts`)
     const { packages, files } = closureOf(folder, entries, {
       fileOf: (path) => path.replace(/\.js$/, '.d.ts'),
     })

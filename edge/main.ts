@@ -139,8 +139,8 @@ function wayToAnEvent(
   config: EdgeConfig,
   { clock, random }: Pick<EdgeParts, 'clock' | 'random'>,
 ): { rules: TopicRules; routes: Routes; admit: Admit } {
-  const { folder } = config.schemas
-  const schemas = folder === undefined ? noSchemas : loadSchemas(folder)
+  const { folder, formats } = config.schemas
+  const schemas = folder === undefined ? noSchemas : loadSchemas(folder, formats)
   const routes = createRoutes(config.routes)
   return {
     routes,

@@ -4,20 +4,7 @@ import { partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import type { Posted } from './broker.ts'
-
-/** What a test says of an event; all else is made up. */
-export interface GivenEvent {
-  data?: unknown
-  /** Default: `device-1`. */
-  device?: string
-  /** Default: one that no other has. */
-  id?: string
-  /** RFC 3339. Default: now, as the test's clock has it. */
-  time?: string
-  subject?: string
-  /** Of the schema. Default: that which the consumer asks for, else the newest. */
-  version?: number
-}
+import type { GivenEvent } from './given.ts'
 
 export const partitions = 4
 

@@ -4,7 +4,7 @@ import type { Random } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { schemaName, type SchemaRegistry } from '../../../src/schemas/registry.ts'
 import type { Consumer } from '../../pipeline/definition.ts'
-import type { GivenEvent } from '../events.ts'
+import type { GivenEvent } from '../given.ts'
 import { documentOf, simpler } from './documents.ts'
 import { between, pick } from './random.ts'
 

@@ -1,6 +1,5 @@
-import type { Event } from '../../src/contract/event.ts'
+import type { Event } from '../../src/contract/envelope.ts'
 import { TidegateError } from '../../src/errors.ts'
-import type { Logger } from '../../src/log.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { parseDuration, withinLimits } from '../../src/units.ts'
 import type { Queryable } from '../database/storage.ts'
@@ -12,15 +11,20 @@ import {
   isFunction,
 } from '../pipeline/definition-check.ts'
 import { memoized, takes, versionsOf } from '../pipeline/definition.ts'
+import type { HandlerLog } from '../pipeline/handlers/handler-log.ts'
+import { handed, type HandlerTransaction } from '../pipeline/handlers/tagged.ts'
 
 /** What `apply` is called with. */
 export interface ProjectionContext {
   /** The transaction of these events and of the cursor behind them; names without a schema are of this version's own. */
-  tx: Queryable
-  log: Logger
+  tx: HandlerTransaction
+  log: HandlerLog
   /** Aborted at the timeout and when the cloud stops. */
   signal: AbortSignal
 }
+
+/** As it is called: its transaction may be any. */
+type AppliedWithin = Omit<ProjectionContext, 'tx'> & { tx: Queryable }
 
 /** An event of history, with where it is in it: the same events have the same, however often they are applied. */
 export type ProjectedEvent = Event & {
@@ -69,7 +73,7 @@ export interface Projection {
   readonly keyColumn: string
   /** Undefined: as configured. */
   readonly timeoutMs: number | undefined
-  apply(events: readonly ProjectedEvent[], context: ProjectionContext): Promise<void> | void
+  apply(events: readonly ProjectedEvent[], context: AppliedWithin): Promise<void> | void
   wants(type: string): boolean
   /** The version of its schema that events of this type are read as; undefined: as they were recorded. */
   wantedVersion(type: string): number | undefined
@@ -131,7 +135,7 @@ export function defineProjection(options: ProjectionOptions): Projection {
     key: key && ((event) => key(event)),
     keyColumn,
     timeoutMs: timeout === undefined ? undefined : parseDuration(timeout),
-    apply: (given, context) => options.apply(given, context),
+    apply: (given, context) => options.apply(given, { ...context, tx: handed(context.tx) }),
     wants: memoized((type) => events.some((pattern) => takes(pattern, type))),
     wantedVersion: versionsOf(versions),
     types: exact ? [...new Set(events)] : undefined,

@@ -3,6 +3,7 @@ import { readSchemaFolder, type SchemaFolder, usableSchemaFolder } from '../../s
 import { wholeNumber } from '../../src/settings/command-line.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
+import { addTypes } from '../typing/command.ts'
 import { addVersion } from './adding.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
 import { checkedText, comparisonText, differenceText } from './told.ts'
@@ -13,6 +14,7 @@ Examples:
   tidegate schema diff com.acme.climate 1 2
   tidegate schema add com.acme.climate climate-new.json
   tidegate schema list --json
+  tidegate schema types --check
 
 Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
 
@@ -44,6 +46,7 @@ export function registerSchemaCommand(
   addDiff(schema, parts)
   addAdd(schema, parts)
   addList(schema, parts)
+  addTypes(schema)
 }
 
 function taking(command: Command): Command {

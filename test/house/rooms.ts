@@ -265,7 +265,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/projections': {
     sentence:
       'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
-    mayImport: ['cloud/pipeline', 'cloud/pipeline/limits', 'cloud/history', 'cloud/database'],
+    mayImport: [
+      'cloud/pipeline',
+      'cloud/pipeline/handlers',
+      'cloud/pipeline/limits',
+      'cloud/history',
+      'cloud/database',
+    ],
   },
   'cloud/projections/built-in': {
     sentence: 'latest, devices, rollups; what was counted before rollups were a projection',
@@ -289,6 +295,31 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/reading': {
     sentence: 'events held against their schemas, and read in the version that somebody asks for',
     mayImport: [],
+  },
+  'cloud/scaffolding': {
+    sentence: '`tidegate new`: a consumer, its tables and its test, to begin with',
+    mayImport: ['cloud/testing/laws'],
+  },
+  'cloud/typing': { sentence: '`tidegate schema types`: TypeScript of the schemas', mayImport: [] },
+  'cloud/testing': {
+    sentence: 'what tests of users’ consumers import: the real pipeline on a time that is told',
+    mayImport: [
+      'cloud/testing/laws',
+      'cloud/pipeline',
+      'cloud/pipeline/handlers',
+      'cloud/reading',
+      'cloud/gateways',
+      'cloud/letters',
+      'cloud/parking',
+      'cloud/replays',
+      'cloud/amqp',
+      'cloud/database',
+      'cloud/database/migrations',
+    ],
+  },
+  'cloud/testing/laws': {
+    sentence: 'what is promised of every consumer, tried with events that are made up, and made simple',
+    mayImport: ['cloud/testing', 'cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/database'],
   },
   'cloud/pipeline/handlers': {
     sentence: 'what a handler sees: typed events, its transaction, its log',
@@ -332,7 +363,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/schemas': {
     sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
-    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language'],
+    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language', 'cloud/typing'],
   },
   'cloud/schemas/compatibility': {
     sentence:
@@ -401,6 +432,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'dev/servers/rabbit': { sentence: 'a RabbitMQ node of our own', mayImport: ['dev/servers'] },
   'dev/servers/postgres': { sentence: 'a PostgreSQL server of our own', mayImport: ['dev/servers'] },
+  'dev/packing': {
+    sentence: 'the package of those who write consumers, out of what is compiled',
+    mayImport: [],
+  },
   'dev/fleet': { sentence: 'simulated devices', mayImport: [] },
 
   cli: { sentence: 'the `tidegate` command; loads each side when it is asked for', mayImport: [] },

@@ -112,7 +112,11 @@ const known = new Set(
   'specversion id source type subject time datacontenttype dataschema data traceparent expirytime'.split(' '),
 )
 /** Attributes by which the gateway says what only it knows; a device's own are dropped. */
-const reserved = new Set('gateway epoch sequence chain recordedtime partitionkey timestatus'.split(' '))
+const reserved = new Set(
+  'gateway epoch sequence chain recordedtime partitionkey timestatus payloadformat payloadsha256 payloadskipped'.split(
+    ' ',
+  ),
+)
 
 /** Extension attributes as CloudEvents 1.0 (3.1) names them, scalars only; all others are dropped. */
 function extensionsOf(envelope: Record<string, unknown>): Reading['extensions'] {

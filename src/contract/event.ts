@@ -48,6 +48,12 @@ export interface Event {
   traceparent?: string
   /** RFC 3339; worthless after this. */
   expirytime?: string
+  /** What the device wrote its payload in, if not in JSON: `avro`, `protobuf`, `cbor`, `messagepack`. */
+  payloadformat?: string
+  /** Of that payload as it came: SHA-256, hexadecimal. */
+  payloadsha256?: string
+  /** Bytes of it that its schema does not know, and that are not in `data`; absent: none. */
+  payloadskipped?: number
   data: unknown
   /** A person has corrected `data` for its replay (docs/CONSUMERS.md). Never on record: the text in history is as it was. */
   edited?: Edited
@@ -105,6 +111,10 @@ export interface Rejection {
   /** The payload as received, base64; cut at the quarantine limit. */
   payload: string
   truncated: boolean
+  /** How it was to be read, as an event's `payloadformat`; absent: as JSON. */
+  format?: string
+  /** What was read of it in that format, as JSON; absent: nothing could be, or it is over the quarantine limit. */
+  decoded?: unknown
 }
 
 /** Why a numbered event was not delivered (G2). */

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { hash } from 'node:crypto'
 import { z } from 'zod'
 import {
   deviceSource,
@@ -7,6 +8,7 @@ import {
   eventTypePattern,
   isSystemType,
   limits,
+  payloadFormats,
   rejectedType,
 } from '../../src/contract/event.ts'
 import { schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
@@ -19,6 +21,9 @@ const rejectionSchema = z.looseObject({
   id: z.string().optional(),
   payload: z.base64(),
   truncated: z.boolean(),
+  format: z.enum(payloadFormats).optional(),
+  decoded: z.unknown(),
+  skippedBytes: z.int().positive().optional(),
 })
 
 /** A payload that says it is a CloudEvent, as far as it is read here: the identity of the device is the source, as at the edge. */
@@ -46,7 +51,8 @@ export function admittedReading(
   const { data: rejection, error } = rejectionSchema.safeParse(rejected.data)
   if (error) throw refusedBecause('its rejection cannot be read')
   if (rejection.truncated) throw refusedBecause('its payload was cut at the quarantine limit')
-  const payload = parsed(Buffer.from(rejection.payload, 'base64'))
+  const bytes = Buffer.from(rejection.payload, 'base64')
+  const payload = rejection.format === undefined ? parsed(bytes) : decodedOf(rejection)
   const envelope = readEnvelope(payload)
   const type = request.type ?? rejection.type ?? envelope?.type
   if (type === undefined || !eventTypePattern.test(type) || isSystemType(type))
@@ -66,8 +72,22 @@ export function admittedReading(
     time,
     ...(dataschema !== undefined && { dataschema }),
     partitionkey: rejected.partitionkey,
+    ...(rejection.format !== undefined && {
+      payloadformat: rejection.format,
+      payloadsha256: hash('sha256', bytes, 'hex'),
+      ...(rejection.skippedBytes !== undefined && { payloadskipped: rejection.skippedBytes }),
+    }),
     data: envelope ? envelope.data : payload,
   }
+}
+
+/** Only the gateway has the schemas of payloads: what it could not read there is read nowhere, and may look like JSON all the same. */
+function decodedOf({ format, decoded }: z.infer<typeof rejectionSchema>): unknown {
+  if (decoded !== undefined) return decoded
+  throw refusedBecause(
+    `its payload is ${format}, and the gateway could not read it, or it was over the quarantine limit`,
+    'correct the route (format, schema) or events.quarantineBytesMax; then the device has to send it again',
+  )
 }
 
 function parsed(payload: Buffer): unknown {

@@ -154,7 +154,7 @@ function accept(
     partitionkey: deviceId,
     traceparent: reading.traceparent,
     expirytime: reading.expirytime,
-    ...(decoded && asItCame(message, decoded)),
+    ...(decoded && asItCame(message.payload, decoded)),
     ...reading.extensions,
     data: reading.data,
   }
@@ -171,11 +171,11 @@ function accept(
 
 /** Data that is not what the device sent says how it was written, and of what it was made. */
 function asItCame(
-  { payload, match }: Message,
-  { skippedBytes }: DecodedPayload,
+  payload: Buffer,
+  { format, skippedBytes }: DecodedPayload,
 ): Pick<Candidate, 'payloadformat' | 'payloadsha256' | 'payloadskipped'> {
   return {
-    payloadformat: match.route.decode?.format ?? 'json',
+    payloadformat: format,
     payloadsha256: hash('sha256', payload, 'hex'),
     ...(skippedBytes > 0 && { payloadskipped: skippedBytes }),
   }

@@ -4,10 +4,10 @@ import {
   deviceSource,
   eventIdPattern,
   limits,
+  type PayloadFormat,
   rejectedType,
   type Rejection,
 } from '../../src/contract/event.ts'
-import type { BinaryFormat } from './codecs/decode.ts'
 import { legible } from './text.ts'
 
 /** Why a reading was quarantined. Stable: they are in rejected events, metrics and docs/ERRORS.md. */
@@ -50,9 +50,9 @@ export interface RejectedMessage {
   /** RFC 3339; the gateway's clock. */
   time: string
   /** How its payload was to be read; absent: as JSON. */
-  format?: BinaryFormat | undefined
+  format?: PayloadFormat | undefined
   /** What was read of it in that format. */
-  decoded?: { value: unknown } | undefined
+  decoded?: { value: unknown; skippedBytes: number } | undefined
 }
 
 const detailLengthMax = 500
@@ -91,9 +91,13 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
 }
 
 /** What was read, for whoever has no schema to read it with; nothing of it if it is larger than a payload may be here. */
-function keptOf(decoded: RejectedMessage['decoded'], bytesMax: number): Pick<Rejection, 'decoded'> {
+function keptOf(
+  decoded: RejectedMessage['decoded'],
+  bytesMax: number,
+): Pick<Rejection, 'decoded' | 'skippedBytes'> {
   if (!decoded || Buffer.byteLength(JSON.stringify(decoded.value)) > bytesMax) return {}
-  return { decoded: decoded.value }
+  const { value, skippedBytes } = decoded
+  return skippedBytes > 0 ? { decoded: value, skippedBytes } : { decoded: value }
 }
 
 function fingerprint({ deviceId, topic, payload }: RejectedMessage, id: string): string {

@@ -48,8 +48,8 @@ export interface Event {
   traceparent?: string
   /** RFC 3339; worthless after this. */
   expirytime?: string
-  /** What the device wrote its payload in, if not in JSON: `avro`, `protobuf`, `cbor`, `messagepack`. */
-  payloadformat?: string
+  /** What the device wrote its payload in, if not in JSON. */
+  payloadformat?: PayloadFormat
   /** Of that payload as it came: SHA-256, hexadecimal. */
   payloadsha256?: string
   /** Bytes of it that its schema does not know, and that are not in `data`; absent: none. */
@@ -60,6 +60,11 @@ export interface Event {
   /** base64url(SHA-256(previous chain ‖ this event's JSON up to here)); see codec.ts. */
   chain: string
 }
+
+/** What a device may write its payload in, besides JSON; the event's data is JSON all the same. */
+export const payloadFormats = ['avro', 'protobuf', 'cbor', 'messagepack'] as const
+
+export type PayloadFormat = (typeof payloadFormats)[number]
 
 /** Who has corrected an event's data, when (RFC 3339), and how (RFC 6902, on `data`). */
 export interface Edited {
@@ -112,9 +117,11 @@ export interface Rejection {
   payload: string
   truncated: boolean
   /** How it was to be read, as an event's `payloadformat`; absent: as JSON. */
-  format?: string
+  format?: PayloadFormat
   /** What was read of it in that format, as JSON; absent: nothing could be, or it is over the quarantine limit. */
   decoded?: unknown
+  /** Bytes that are not in it, as an event's `payloadskipped`. */
+  skippedBytes?: number
 }
 
 /** Why a numbered event was not delivered (G2). */

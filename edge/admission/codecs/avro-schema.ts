@@ -152,7 +152,6 @@ class Parsing {
 
   #enum(json: Json, namespace: string, path: string): AvroEnum {
     const { symbols } = json
-    const isSymbol = (one: unknown): one is string => typeof one === 'string' && namePattern.test(one)
     if (!Array.isArray(symbols) || !symbols.every(isSymbol) || new Set(symbols).size !== symbols.length)
       throw new AvroSchemaFault(path, 'an enum has symbols of letters, digits and _, each once')
     const made: AvroEnum = { kind: 'enum', name: this.#nameOf(json, namespace, path), symbols }
@@ -181,6 +180,10 @@ class Parsing {
     if (this.#named.has(named.name)) throw new AvroSchemaFault(path, `${named.name} is there twice`)
     this.#named.set(named.name, named)
   }
+}
+
+function isSymbol(one: unknown): one is string {
+  return typeof one === 'string' && namePattern.test(one)
 }
 
 function fullNameOf(name: string, namespace: string): string {

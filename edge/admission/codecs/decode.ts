@@ -1,8 +1,9 @@
+import { type PayloadFormat, payloadFormats } from '../../../src/contract/event.ts'
+
 /** How devices may write what they send. `json` is what a route has that names none. */
-export const formats = ['json', 'avro', 'protobuf', 'cbor', 'messagepack'] as const
+export const formats = ['json', ...payloadFormats] as const
 
 export type Format = (typeof formats)[number]
-export type BinaryFormat = Exclude<Format, 'json'>
 
 /** Deeper values are refused: serialisers recurse, and no reading needs it. */
 export const depthMax = 32
@@ -28,6 +29,7 @@ export type DecodeReason =
 export type Decoded =
   | {
       ok: true
+      format: PayloadFormat
       /** As JSON.parse would have made it of the same in JSON. */
       value: unknown
       /** Bytes of fields that the schema does not know, which are not in the value; 0: none. */
@@ -38,7 +40,7 @@ export type Decoded =
 /** Reads a payload in a time and a memory that its length and the bounds set. Never throws. */
 export interface Decode {
   (payload: Buffer): Decoded
-  readonly format: BinaryFormat
+  readonly format: PayloadFormat
 }
 
 /** Ends the reading of a payload. */

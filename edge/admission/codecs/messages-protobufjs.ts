@@ -36,7 +36,7 @@ export function messageIn(files: readonly ProtoFile[], fullName: string): Protob
 
 /** protobufjs has some of Google's files in it; Struct and Timestamp of others may be there as well. */
 function commonOf(name: string): Record<string, protobuf.AnyNestedObject> {
-  return (protobuf.common.get(name)?.nested ?? {}) as Record<string, protobuf.AnyNestedObject>
+  return protobuf.common.get(name)?.nested ?? {}
 }
 
 function parsed(name: string, text: string, root: protobuf.Root): protobuf.IParserResult {
@@ -91,7 +91,8 @@ function compileField(
     type: typeOf(field, known),
     label: field instanceof protobuf.MapField ? 'map' : field.repeated ? 'repeated' : 'single',
     ...(field instanceof protobuf.MapField && { keyType: scalarOf(field.keyType) }),
-    hasPresence: Boolean(field.hasPresence),
+    // Messages always have it, which protobufjs does not say of those in proto3.
+    hasPresence: field.resolvedType instanceof protobuf.Type || field.partOf !== null || field.hasPresence,
     isRequired: field.required,
     others: siblings.filter((one) => one !== field).map((one) => all.indexOf(one)),
   }

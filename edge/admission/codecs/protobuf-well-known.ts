@@ -7,7 +7,8 @@ type Mapping = (message: JsonObject, building: Building) => unknown
 const valueOf: Mapping = ({ value }) => value
 
 /** One of a oneof. None is no value, which is not valid, and as good as null. */
-const jsonValue: Mapping = ({ nullValue: _, ...one }, building) => Object.values(one)[0] ?? building.none()
+const jsonValue: Mapping = (message, building) =>
+  Object.hasOwn(message, 'nullValue') ? building.none() : (Object.values(message)[0] ?? building.none())
 
 /**
  * The well-known types whose JSON is not an object of their fields. A Timestamp or Duration that is none stays the object that it

@@ -22,7 +22,7 @@ const rejectionSchema = z.looseObject({
   payload: z.base64(),
   truncated: z.boolean(),
   format: z.enum(payloadFormats).optional(),
-  decoded: z.unknown(),
+  decoded: z.unknown().optional(),
   skippedBytes: z.int().positive().optional(),
 })
 

@@ -50,7 +50,7 @@ export interface CompiledRoute extends Route {
   readonly timePath: readonly string[] | undefined
   readonly timeZone: TimeZone | undefined
   /** Reads a payload that is not JSON. */
-  readonly decode: Decode | undefined
+  readonly decode?: Decode | undefined
 }
 
 export interface Routes {

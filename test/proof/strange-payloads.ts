@@ -1,11 +1,11 @@
-import { avroBinaryDecoder, avroSingleObjectDecoder } from '../../edge/admission/codecs/avro.ts'
-import { fingerprintOf } from '../../edge/admission/codecs/avro-fingerprint.ts'
-import { parseAvroSchema } from '../../edge/admission/codecs/avro-schema.ts'
+import { avroBinaryDecoder, avroSingleObjectDecoder } from '../../edge/admission/codecs/avro/binary.ts'
+import { fingerprintOf } from '../../edge/admission/codecs/avro/fingerprint.ts'
+import { parseAvroSchema } from '../../edge/admission/codecs/avro/schema.ts'
 import { cborDecoder } from '../../edge/admission/codecs/cbor.ts'
 import { type Decode, depthMax } from '../../edge/admission/codecs/decode.ts'
 import { messagePackDecoder } from '../../edge/admission/codecs/messagepack.ts'
-import { messageIn } from '../../edge/admission/codecs/messages-protobufjs.ts'
-import { protobufDecoder } from '../../edge/admission/codecs/protobuf.ts'
+import { messageIn } from '../../edge/admission/codecs/protobuf/files-protobufjs.ts'
+import { protobufDecoder } from '../../edge/admission/codecs/protobuf/message.ts'
 import { type Chance, chance } from '../simulation/plan/chance.ts'
 
 const bounds = { textBytesMax: 20_000 }

@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { messageOf, TidegateError } from '../../../src/errors.ts'
-import { avroBinaryDecoder, avroSingleObjectDecoder } from './avro.ts'
-import { parseAvroSchema } from './avro-schema.ts'
+import { avroBinaryDecoder, avroSingleObjectDecoder } from './avro/binary.ts'
+import { parseAvroSchema } from './avro/schema.ts'
 import { cborDecoder } from './cbor.ts'
 import type { Decode, DecodeBounds } from './decode.ts'
 import { messagePackDecoder } from './messagepack.ts'
-import { importsOf, messageIn, type ProtoFile } from './messages-protobufjs.ts'
-import { protobufDecoder } from './protobuf.ts'
+import { importsOf, messageIn, type ProtoFile } from './protobuf/files-protobufjs.ts'
+import { protobufDecoder } from './protobuf/message.ts'
 import { filesOf, type PayloadSettings } from './settings.ts'
 
 const fileBytesMax = 1 << 20

@@ -1,9 +1,9 @@
 import avsc from 'avsc'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { avroBinaryDecoder, avroSingleObjectDecoder } from '../../../edge/admission/codecs/avro.ts'
-import { canonicalForm, fingerprintOf } from '../../../edge/admission/codecs/avro-fingerprint.ts'
-import { parseAvroSchema } from '../../../edge/admission/codecs/avro-schema.ts'
+import { avroBinaryDecoder, avroSingleObjectDecoder } from '../../../edge/admission/codecs/avro/binary.ts'
+import { canonicalForm, fingerprintOf } from '../../../edge/admission/codecs/avro/fingerprint.ts'
+import { parseAvroSchema } from '../../../edge/admission/codecs/avro/schema.ts'
 import type { Decoded } from '../../../edge/admission/codecs/decode.ts'
 
 const bounds = { textBytesMax: 100_000 }

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import protobufjs from 'protobufjs'
 import { describe, expect, test } from 'vitest'
 import type { Decoded } from '../../../edge/admission/codecs/decode.ts'
-import { importsOf, messageIn } from '../../../edge/admission/codecs/messages-protobufjs.ts'
-import { protobufDecoder } from '../../../edge/admission/codecs/protobuf.ts'
+import { importsOf, messageIn } from '../../../edge/admission/codecs/protobuf/files-protobufjs.ts'
+import { protobufDecoder } from '../../../edge/admission/codecs/protobuf/message.ts'
 
 const bounds = { textBytesMax: 100_000 }
 const proto3 = 'syntax = "proto3";'

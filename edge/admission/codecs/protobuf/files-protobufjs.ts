@@ -1,6 +1,6 @@
 import protobuf from 'protobufjs'
-import type { ProtobufField, ProtobufMessage, ProtobufType } from './protobuf.ts'
-import { type ProtobufScalar, scalars } from './protobuf-scalars.ts'
+import type { ProtobufField, ProtobufMessage, ProtobufType } from './message.ts'
+import { type ProtobufScalar, scalars } from './scalars.ts'
 
 /** What is read of .proto files: protobufjs parses them and resolves their names. Nothing of it decodes, so that it makes no code. */
 export interface ProtoFile {

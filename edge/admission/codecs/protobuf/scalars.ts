@@ -1,5 +1,5 @@
-import type { Building } from './building.ts'
-import { type ByteReader, unzigzag } from './bytes.ts'
+import type { Building } from '../building.ts'
+import { type ByteReader, unzigzag } from '../bytes.ts'
 
 /** One of the scalar types: how it stands on the wire, and in JSON. */
 export interface ProtobufScalar {

@@ -1,10 +1,10 @@
-import { fingerprintOf } from './avro-fingerprint.ts'
-import { decimalText, fixedText, intTexts, longTexts, type NumberText } from './avro-logical.ts'
-import type { AvroFixed, AvroPrimitive, AvroRecord, AvroSchema } from './avro-schema.ts'
-import { type Building, type JsonObject, setMember } from './building.ts'
-import { type ByteReader, unzigzag } from './bytes.ts'
-import { type Decode, type DecodeBounds, DecodeFault, malformed } from './decode.ts'
-import { decoding, type Read } from './decoding.ts'
+import { fingerprintOf } from './fingerprint.ts'
+import { decimalText, fixedText, intTexts, longTexts, type NumberText } from './logical.ts'
+import type { AvroFixed, AvroPrimitive, AvroRecord, AvroSchema } from './schema.ts'
+import { type Building, type JsonObject, setMember } from '../building.ts'
+import { type ByteReader, unzigzag } from '../bytes.ts'
+import { type Decode, type DecodeBounds, DecodeFault, malformed } from '../decode.ts'
+import { decoding, type Read } from '../decoding.ts'
 
 /** The binary encoding and nothing else: of one schema, which nothing in the payload names. */
 export function avroBinaryDecoder(schema: AvroSchema, bounds: DecodeBounds): Decode {

@@ -1,9 +1,9 @@
-import { type Building, type JsonObject, setMember } from './building.ts'
-import { ByteReader } from './bytes.ts'
-import { type Decode, type DecodeBounds, malformed } from './decode.ts'
-import { decoding } from './decoding.ts'
-import { type ProtobufScalar, scalars } from './protobuf-scalars.ts'
-import { wellKnown } from './protobuf-well-known.ts'
+import { type Building, type JsonObject, setMember } from '../building.ts'
+import { ByteReader } from '../bytes.ts'
+import { type Decode, type DecodeBounds, malformed } from '../decode.ts'
+import { decoding } from '../decoding.ts'
+import { type ProtobufScalar, scalars } from './scalars.ts'
+import { wellKnown } from './well-known.ts'
 
 /** A message as it is read: fields in the order of the file. */
 export interface ProtobufMessage {

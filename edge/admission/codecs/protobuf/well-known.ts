@@ -1,7 +1,7 @@
-import type { Building, JsonObject } from './building.ts'
-import { fractionOf, timeText } from './times.ts'
+import type { Building, JsonObject } from '../building.ts'
+import { fractionOf, timeText } from '../times.ts'
 
-/** Makes of a message, read as any other, what ProtoJSON has for it; undefined: it stays an object. */
+/** Makes of a message, read like the others, what ProtoJSON has for it; undefined: it stays an object. */
 type Mapping = (message: JsonObject, building: Building) => unknown
 
 const valueOf: Mapping = ({ value }) => value

@@ -1,5 +1,5 @@
-import { bigInteger } from './building.ts'
-import { dateText, fractionOf, localTimeText, sinceEpoch, timeText } from './times.ts'
+import { bigInteger } from '../building.ts'
+import { dateText, fractionOf, localTimeText, sinceEpoch, timeText } from '../times.ts'
 
 /** What a logical type makes of a number; undefined: it is no such thing, and stays the number that it is. */
 export type NumberText = (value: number | bigint) => string | undefined

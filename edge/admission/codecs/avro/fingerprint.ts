@@ -1,4 +1,4 @@
-import type { AvroSchema } from './avro-schema.ts'
+import type { AvroSchema } from './schema.ts'
 
 /** The Parsing Canonical Form of a schema (Avro specification, "Transforming into Parsing Canonical Form"). */
 export function canonicalForm(schema: AvroSchema): string {

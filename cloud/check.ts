@@ -1,3 +1,4 @@
+import type { Formats } from '../src/schemas/formats.ts'
 import { loadSchemas } from '../src/schemas/registry.ts'
 import {
   checkAll,
@@ -28,7 +29,9 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
   const looks: Look[] = [
     { what: 'instance', look: () => ({ text: instance }) },
     { what: 'broker.tls', look: () => seenClientTls(brokerWay(broker), loadBrokerTls(config)) },
-    ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
+    ...(folder === undefined
+      ? []
+      : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config.schemas.formats) }]),
     { what: 'consumers', look: () => seenConsumers(config) },
     { what: 'projections', look: () => seenProjections(config) },
     { what: 'api', look: () => seenApi(config) },
@@ -73,8 +76,8 @@ async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
   return exposure === undefined ? seen : { text: `${seen.text}; ${exposure}`, warning: true }
 }
 
-function seenSchemas(folder: string): Seen {
-  const { types } = loadSchemas(folder)
+function seenSchemas(folder: string, formats: Formats): Seen {
+  const { types } = loadSchemas(folder, formats)
   return { text: `${types.length} event types` }
 }
 

@@ -117,6 +117,7 @@ export const cloudConfigSchema = z
       .strictObject({
         folder: z.string().optional(),
         unchecked: z.enum(['accept', 'reject']).default('accept'),
+        formats: z.enum(['checked', 'annotation']).default('checked'),
       })
       .prefault({}),
     consumers: z

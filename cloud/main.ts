@@ -171,9 +171,9 @@ function refuseOpenWays({ broker, database }: CloudConfig, log: Logger): Promise
 }
 
 function loadSchemasOf({ schemas }: CloudConfig): Schemas {
-  const { folder, unchecked } = schemas
+  const { folder, unchecked, formats } = schemas
   if (folder === undefined) return { registry: noSchemas, check: noSchemaCheck }
-  const registry = loadSchemas(folder)
+  const registry = loadSchemas(folder, formats)
   return { registry, check: schemaCheck(registry, unchecked) }
 }
 

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import type { Formats } from '../src/schemas/formats.ts'
 import { loadSchemas } from '../src/schemas/registry.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import {
@@ -38,7 +39,9 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     ...(uplink.lists ? [{ what: 'uplink.lists', look: () => seenPublished(config, now) }] : []),
     { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
     { what: 'checkpoints', look: () => seenSigner(config, now) },
-    ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
+    ...(folder === undefined
+      ? []
+      : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config.schemas.formats) }]),
     ...(routes.some(({ format = 'json' }) => format !== 'json')
       ? [{ what: 'routes', look: () => seenDecoders(config) }]
       : []),
@@ -106,8 +109,8 @@ function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined 
   }
 }
 
-function seenSchemas(folder: string): Seen {
-  const { types } = loadSchemas(folder)
+function seenSchemas(folder: string, formats: Formats): Seen {
+  const { types } = loadSchemas(folder, formats)
   return { text: `${types.length} event types` }
 }
 

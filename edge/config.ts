@@ -134,6 +134,7 @@ const schemas = z
   .strictObject({
     folder: file.optional(),
     unknownTypes: z.enum(['accept', 'reject']).default('accept'),
+    formats: z.enum(['checked', 'annotation']).default('checked'),
   })
   .prefault({})
 

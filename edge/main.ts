@@ -139,8 +139,8 @@ function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFoll
   return uplink.lists ? { queue: listsQueue(gateway), take: (json) => trust.take(json) } : undefined
 }
 
-function schemasIn({ schemas: { folder } }: EdgeConfig): SchemaRegistry {
-  return folder === undefined ? noSchemas : loadSchemas(folder)
+function schemasIn({ schemas: { folder, formats } }: EdgeConfig): SchemaRegistry {
+  return folder === undefined ? noSchemas : loadSchemas(folder, formats)
 }
 
 /** Who may publish what, which of it is an event, and which event. */

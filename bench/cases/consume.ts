@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
@@ -29,7 +29,7 @@ const warmUpEvents = 10_000
 
 const queues = Array.from({ length: partitions }, (_, partition) => partitionQueue('bare', partition))
 
-/** The cloud's history group, committed to PostgreSQL, against a bare client that acknowledges single events of the same queue type and forgets. */
+/** The cloud's history group and nothing else, committed to PostgreSQL, against a bare client that acknowledges single events of the same queue type and forgets. */
 export const prepareConsume: Prepare = async (bench: Bench) => {
   const events = bench.full ? 500_000 : 50_000
   const publisher = createPublisher(
@@ -128,6 +128,7 @@ async function consume({ product, dir, rabbit, databaseUrl, client, events }: Co
     broker: { url: rabbit.subjectUrl },
     database: { url: databaseUrl },
     consumers: ['history'],
+    ...withoutProjections(product),
     ops: { port: await freePort() },
     log: { level: 'error' },
   })
@@ -153,6 +154,11 @@ async function consume({ product, dir, rabbit, databaseUrl, client, events }: Co
   } finally {
     await cloud.close()
   }
+}
+
+/** Whose checkout has projections runs one unless it is told not to; an older one ran its rollups as a consumer, and only where it was named. */
+function withoutProjections({ root }: Product): { projections?: [] } {
+  return existsSync(join(root, 'cloud/load-projections.ts')) ? { projections: [] } : {}
 }
 
 /** Publishes events of one ledger, a group of messages after the other. */

@@ -1,4 +1,5 @@
 import { TidegateError } from '../../src/errors.ts'
+import { parseText } from '../audit/event.ts'
 import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
@@ -154,22 +155,29 @@ from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::te
 // In the order of the parameters.
 const placed = ['gateway', 'epoch', 'sequence'] as const
 const saidAgain = ['source', 'id', 'type', 'subject', 'dataschema', 'timeMs', 'recordedMs'] as const
-const stored = ['disposition', 'reason', 'text', 'era', 'tx', 'position', 'stored'] as const
+const asStored = ['disposition', 'reason', 'text', 'era', 'tx', 'position', 'stored'] as const
 
 /** A page in a transaction: one for all of them would hold back whoever reads history by cursor. */
 async function load(
   { storage, log, signal }: OwnerSession,
   { table, archive, rows }: { table: string; archive: string; rows: readonly ArchivedRow[] },
 ): Promise<void> {
-  const texts = rows.map(({ text }) => textColumns(JSON.parse(text) as object))
+  const texts = rows.map(columnsOf)
   const of = (key: keyof ArchivedRow): unknown[] => rows.map((row) => row[key])
   const said = (key: keyof TextColumns): unknown[] => texts.map((text) => text[key])
   await storage.transaction(async (tx: Transaction) => {
     // What is lost of it in a crash is loaded anew.
     await tx.query('set local synchronous_commit = off')
-    await tx.query(insertSql(table), [...placed.map(of), ...saidAgain.map(said), ...stored.map(of), archive])
+    await tx.query(insertSql(table), [...placed.map(of), ...saidAgain.map(said), ...asStored.map(of), archive])
   }, signal)
   log.debug({ step: 'attach: some are loaded' })
+}
+
+/** Of a text that says nothing the times are when it was stored: a column has one. */
+function columnsOf({ text, stored }: ArchivedRow): TextColumns {
+  const columns = textColumns(parseText(text) ?? {})
+  const orStored = (ms: number): number => (Number.isFinite(ms) ? ms : Date.parse(stored))
+  return { ...columns, timeMs: orStored(columns.timeMs), recordedMs: orStored(columns.recordedMs) }
 }
 
 function alreadyAttached(archive: string): TidegateError {

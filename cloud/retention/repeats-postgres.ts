@@ -1,3 +1,4 @@
+import { parseText } from '../audit/event.ts'
 import { textArray } from '../database/arrays-postgres.ts'
 import type { Transaction } from '../database/storage.ts'
 import { repeatsDigest, textHash } from '../deeds/retirements.ts'
@@ -86,6 +87,6 @@ export async function forgetGathered(query: OwnerSession['query']): Promise<void
 }
 
 function identityOf(body: string): { id: string; source: string } {
-  const { id, source } = JSON.parse(body) as Record<string, unknown>
+  const { id, source } = parseText(body) ?? {}
   return { id: String(id).replaceAll('\0', ''), source: String(source).replaceAll('\0', '') }
 }

@@ -1,5 +1,5 @@
 import { claimedChain } from '../../src/contract/codec.ts'
-import type { AuditFault } from '../audit/event.ts'
+import { type AuditFault, parseText } from '../audit/event.ts'
 import type { LedgerPlace } from '../history/history.ts'
 import type { TextColumns } from '../history/record.ts'
 import { type ArchivedRow, Chains, type Examined } from './format.ts'
@@ -81,7 +81,8 @@ async function chainBefore(
 ): Promise<string | undefined> {
   const [row] = await query<{ text: string | null }>(chainSql, [gateway, epoch, sequence - 1])
   if (row?.text == null) return undefined
-  return claimedChain(row.text) ?? (JSON.parse(row.text) as { chain?: string }).chain
+  const chain = claimedChain(row.text) ?? parseText(row.text)?.['chain']
+  return typeof chain === 'string' ? chain : undefined
 }
 
 function columnsOf(row: Row): TextColumns {

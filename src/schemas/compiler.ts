@@ -4,6 +4,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
 import { CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
 import { multiplesOf } from './decimal.ts'
+import { checkFormats, type Formats } from './formats.ts'
 
 export type SchemaFault = Pick<ErrorObject, 'instancePath' | 'message' | 'keyword' | 'params'>
 
@@ -29,17 +30,19 @@ export interface Compiled {
 
 /**
  * Makes validators of the versions of one type, each a JSON Schema: 2020-12, or the dialect that its `$schema` names. A keyword
- * that JSON Schema does not know is an annotation (2020-12, 4.3.1) unless it is a slip of one that it knows. `format` is
- * an annotation. Versions may refer to each other by their `$id`; a fault of one is not told of another that refers to it.
+ * that JSON Schema does not know is an annotation (2020-12, 4.3.1) unless it is a slip of one that it knows. Versions may refer to each other by their `$id`; a fault of one is not told of another that refers to it.
  */
-export function compileVersions(schemas: ReadonlyMap<number, unknown>): Compiled {
-  const compiled = compileEach(schemas, [...schemas.values()])
+export function compileVersions(
+  schemas: ReadonlyMap<number, unknown>,
+  formats: Formats = 'checked',
+): Compiled {
+  const compiled = compileEach(schemas, [...schemas.values()], formats)
   if (compiled.faults.size === 0) return compiled
   // Whose fault it is shows when who refers to one that failed finds another in its place.
   const failed = new Map([...schemas].filter(([version]) => compiled.faults.has(version)))
   const others = [...schemas].map(([version, schema]) => (failed.has(version) ? inPlaceOf(schema) : schema))
   const missed = new Set([...failed.values()].map(idOf))
-  const own = [...compileEach(failed, others).faults].filter(
+  const own = [...compileEach(failed, others, formats).faults].filter(
     ([, fault]) => !(fault instanceof Ajv.MissingRefError && missed.has(fault.missingSchema)),
   )
   return own.length === 0 ? compiled : { ...compiled, faults: new Map(own) }
@@ -50,11 +53,15 @@ function inPlaceOf(schema: unknown): object {
   return isObject(schema) ? { $schema: schema['$schema'], $id: schema['$id'] } : {}
 }
 
-function compileEach(schemas: ReadonlyMap<number, unknown>, others: readonly unknown[]): Compiled {
+function compileEach(
+  schemas: ReadonlyMap<number, unknown>,
+  others: readonly unknown[],
+  formats: Formats,
+): Compiled {
   const compiled: Compiled = { validators: new Map(), faults: new Map() }
   for (const [version, schema] of schemas) {
     try {
-      compiled.validators.set(version, compileSchema(schema, others))
+      compiled.validators.set(version, compileSchema(schema, others, formats))
     } catch (error) {
       compiled.faults.set(version, error)
     }
@@ -62,7 +69,7 @@ function compileEach(schemas: ReadonlyMap<number, unknown>, others: readonly unk
   return compiled
 }
 
-function compileSchema(schema: unknown, others: readonly unknown[]): Validate {
+function compileSchema(schema: unknown, others: readonly unknown[], formats: Formats): Validate {
   if (typeof schema !== 'boolean' && !isObject(schema))
     throw new Error('a schema is an object, true or false')
   const dialect = dialectOf(schema)
@@ -71,8 +78,9 @@ function compileSchema(schema: unknown, others: readonly unknown[]): Validate {
   const unknownKeywords: string[] = []
   const cost = new CheckCost()
   const compile = (allErrors: boolean): ValidateFunction => {
-    const ajv = createAjv(dialect, allErrors, (keyword) => unknownKeywords.push(keyword))
+    const ajv = createAjv(dialect, allErrors, formats, (keyword) => unknownKeywords.push(keyword))
     countCost(ajv, cost, [plain, others])
+    if (formats === 'checked') checkFormats(ajv, cost, [plain, others])
     for (const other of othersOf(schema, others)) addTo(ajv, other, dialect)
     return ajv.compile(plain)
   }
@@ -140,7 +148,12 @@ function creatorOf(dialect: string): (options: Options) => Ajv {
   )
 }
 
-function createAjv(dialect: string, allErrors: boolean, onUnknown: (keyword: string) => void): Ajv {
+function createAjv(
+  dialect: string,
+  allErrors: boolean,
+  formats: Formats,
+  onUnknown: (keyword: string) => void,
+): Ajv {
   const tell = (...about: unknown[]): void => {
     const keyword = /unknown keyword: "(.*)"$/.exec(String(about[0]))?.[1]
     if (keyword !== undefined) onUnknown(keyword)
@@ -150,7 +163,7 @@ function createAjv(dialect: string, allErrors: boolean, onUnknown: (keyword: str
     strict: false,
     strictSchema: 'log',
     validateSchema: false,
-    validateFormats: false,
+    validateFormats: formats === 'checked',
     logger: { log: tell, warn: tell, error: tell },
   })
   ajv.removeKeyword('multipleOf')
@@ -206,7 +219,7 @@ function idOf(schema: unknown): string | undefined {
 
 /** A slip in one of these loses no check. */
 const annotations = new Set(
-  'title description default examples deprecated readOnly writeOnly format $comment contentEncoding contentMediaType contentSchema'.split(
+  'title description default examples deprecated readOnly writeOnly $comment contentEncoding contentMediaType contentSchema'.split(
     ' ',
   ),
 )

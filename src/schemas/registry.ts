@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { messageOf, TidegateError } from '../errors.ts'
 import { eventTypePattern } from '../contract/event.ts'
 import { compileVersions, type SchemaFault, type Validate } from './compiler.ts'
+import type { Formats } from './formats.ts'
 
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */
@@ -38,7 +39,7 @@ export function parseSchemaName(name: string): { type: string; version: number }
  * Versions are whole numbers from 1 and never change once published.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used.
  */
-export function loadSchemas(folder: string): SchemaRegistry {
+export function loadSchemas(folder: string, formats: Formats = 'checked'): SchemaRegistry {
   const validators = new Map<string, Versions>()
   const faults: string[] = []
   for (const type of listFolder(folder)) {
@@ -46,7 +47,7 @@ export function loadSchemas(folder: string): SchemaRegistry {
       faults.push(`${type}: the folder's name is not an event type`)
       continue
     }
-    const { versions, faults: found } = readVersions(folder, type)
+    const { versions, faults: found } = readVersions(folder, type, formats)
     faults.push(...found)
     if (versions.size > 0) validators.set(type, versions)
   }
@@ -62,7 +63,11 @@ export function loadSchemas(folder: string): SchemaRegistry {
 
 type Versions = Map<number, Validate>
 
-function readVersions(folder: string, type: string): { versions: Versions; faults: string[] } {
+function readVersions(
+  folder: string,
+  type: string,
+  formats: Formats,
+): { versions: Versions; faults: string[] } {
   const schemas = new Map<number, unknown>()
   const faults: string[] = []
   const told = (version: number | string, error: unknown): void => {
@@ -80,7 +85,7 @@ function readVersions(folder: string, type: string): { versions: Versions; fault
       told(version, error)
     }
   }
-  const compiled = compileVersions(schemas)
+  const compiled = compileVersions(schemas, formats)
   for (const [version, fault] of compiled.faults) told(version, fault)
   return { versions: compiled.validators, faults }
 }

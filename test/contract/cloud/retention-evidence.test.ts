@@ -196,24 +196,42 @@ describe('a partition in which something is not as it was written', () => {
     await bench.store([another.next('device-5', recorded(16))])
     await tamper(
       bench.url,
-      `update tidegate.events set subject = 'x' where gateway = 'gateway-1' and sequence = 17`,
+      `update tidegate.events set subject = 'x' where gateway = 'gateway-1' and sequence = 17;
+       update tidegate.events set body = 'null' where gateway = 'gateway-1' and sequence = 19;
+       update tidegate.events set body = '{}' where gateway = 'gateway-1' and sequence = 21`,
     )
     const held = await history('--older-than', '90d', ...dropped)
     expect(held).toMatchObject({ code: 1, stderr: expect.stringContaining('ARCHIVE_REFUSED') as string })
     expect(held.stdout).toContain(`${second} is dropped`)
-    const faults = [{ kind: 'relabelled', sequence: 17 }]
+    const faults = [
+      { kind: 'relabelled', sequence: 17 },
+      { kind: 'altered', sequence: 19 },
+      { kind: 'moved', sequence: 21 },
+    ]
     expect((await auditOf('gateway-1')).faults).toMatchObject(faults)
     const gone = await history('--partition', first, '--keep-faulty', ...dropped)
     expect(gone).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('/17 is not as it was written') as string,
     })
-    expect(gone.stdout).toContain('2 of its events stay')
+    expect(gone.stdout).toContain('4 of its events stay')
     const report = await auditOf('gateway-1')
-    expect(report).toMatchObject({ ok: false, faults, present: { ranges: [[17, 17]] } })
+    expect(report).toMatchObject({
+      ok: false,
+      faults,
+      present: {
+        ranges: [
+          [17, 17],
+          [19, 19],
+          [21, 21],
+        ],
+      },
+    })
     expect(report.retired.ranges).toEqual([
       [1, 16],
-      [18, 350],
+      [18, 18],
+      [20, 20],
+      [22, 350],
     ])
     const [file = ''] = readdirSync(bench.folder).filter(
       (name) => name.startsWith(first) && name.endsWith('.gz'),

@@ -124,6 +124,9 @@ describe('CBOR', () => {
   test('what would be longer as JSON than it may be is refused before it is made (G7)', () => {
     expect(faultOf(`9f${'f6'.repeat(20_001)}ff`)).toContain('PAYLOAD_TOO_LARGE')
     expect(faultOf(`9f${'f6'.repeat(19_990)}ff`)).toBe('none')
+    // A text at its bytes, and U+0001 as the six characters that JSON writes for it.
+    expect(faultOf(`7a000186a0${'61'.repeat(100_000)}`)).toContain('PAYLOAD_TOO_LARGE')
+    expect(faultOf(`7a00004e20${'01'.repeat(20_000)}`)).toContain('PAYLOAD_TOO_LARGE')
   })
 
   test('what another library writes is what it was, whatever JSON it is', () => {

@@ -49,7 +49,7 @@ const examples: readonly [what: string, hex: string, value: unknown][] = [
 
 describe('MessagePack', () => {
   test.each(examples)('%s: %s', (_what, hex, value) => {
-    expect(read(hex)).toMatchObject({ ok: true, value })
+    expect(read(hex)).toEqual({ ok: true, format: 'messagepack', value, skippedBytes: 0 })
   })
 
   test.each([

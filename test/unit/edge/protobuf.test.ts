@@ -83,7 +83,7 @@ const common = (name: string): string => `${proto3} import "google/protobuf/${na
 
 describe('Protobuf', () => {
   test.each(examples)('%s: %s %s', (_what, body, hex, value) => {
-    expect(read(body, hex)).toMatchObject({ ok: true, value, skippedBytes: 0 })
+    expect(read(body, hex)).toEqual({ ok: true, format: 'protobuf', value, skippedBytes: 0 })
   })
 
   test('a field whose zero is not sent is there all the same; one that knows absence is not', () => {

@@ -81,6 +81,10 @@ const defaults = `message T { int32 a = 1; }
 
 const common = (name: string): string => `${proto3} import "google/protobuf/${name}.proto";`
 
+function at(hex: string): Decoded {
+  return read('message M { google.protobuf.Timestamp a = 1; }', hex, common('timestamp'))
+}
+
 describe('Protobuf', () => {
   test.each(examples)('%s: %s %s', (_what, body, hex, value) => {
     expect(read(body, hex)).toEqual({ ok: true, format: 'protobuf', value, skippedBytes: 0 })
@@ -102,7 +106,7 @@ describe('Protobuf', () => {
     ['struct', 'Value', '0a020800', null],
     ['struct', 'Value', '0a0911000000000000f83f', 1.5],
     ['struct', 'Struct', '0a090a070a016112022001', { a: true }],
-    ['struct', 'ListValue', '0a080a022001' + '0a020800', [true, null]],
+    ['struct', 'ListValue', '0a080a0220010a020800', [true, null]],
     ['empty', 'Empty', '0a00', {}],
   ])('%s of Google: %s %s', (name, type, hex, value) => {
     expect(read(`message M { google.protobuf.${type} a = 1; }`, hex, common(name))).toMatchObject({
@@ -112,8 +116,6 @@ describe('Protobuf', () => {
   })
 
   test('a timestamp of the past with its nanoseconds, and one that is in no year', () => {
-    const at = (hex: string): Decoded =>
-      read('message M { google.protobuf.Timestamp a = 1; }', hex, common('timestamp'))
     // seconds -1, nanos 500000000
     expect(at('0a1108ffffffffffffffffff011080cab5ee01')).toMatchObject({
       value: { a: '1969-12-31T23:59:59.500Z' },
@@ -129,7 +131,7 @@ describe('Protobuf', () => {
     expect(read(body, '2a02ffff0801')).toMatchObject({ value: { a: 1 }, skippedBytes: 4 })
     // Of another wire type; in a group, which has a group in it.
     expect(read(body, '0a0178')).toMatchObject({ value: { a: 0 }, skippedBytes: 3 })
-    expect(read(body, '13' + '1b1c' + '14')).toMatchObject({ value: { a: 0 }, skippedBytes: 4 })
+    expect(read(body, '131b1c14')).toMatchObject({ value: { a: 0 }, skippedBytes: 4 })
   })
 
   test('proto2: what is required is required, groups are messages, extensions have their name', () => {
@@ -137,7 +139,7 @@ describe('Protobuf', () => {
     const body = `message M { required int32 a = 1; optional group G = 2 { optional int32 z = 1; } extensions 100 to 200; }
       extend M { optional int32 ex = 101; }`
     expect(read(body, '0801', head)).toMatchObject({ value: { a: 1 } })
-    expect(read(body, '0801130803' + '14', head)).toMatchObject({ value: { a: 1, g: { z: 3 } } })
+    expect(read(body, '080113080314', head)).toMatchObject({ value: { a: 1, g: { z: 3 } } })
     expect(read(body, '0801a80605', head)).toMatchObject({ value: { a: 1, '[ex]': 5 } })
     expect(read(body, '', head)).toMatchObject({ fault: { reason: 'MALFORMED_PAYLOAD' } })
   })

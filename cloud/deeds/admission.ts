@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { hash } from 'node:crypto'
 import { z } from 'zod'
 import {
   deviceSource,
@@ -7,6 +8,7 @@ import {
   eventTypePattern,
   isSystemType,
   limits,
+  payloadFormats,
   rejectedType,
 } from '../../src/contract/event.ts'
 import { firstFitting, versionNamed } from '../../src/schemas/fitting.ts'
@@ -20,6 +22,9 @@ const rejectionSchema = z.looseObject({
   id: z.string().optional(),
   payload: z.base64(),
   truncated: z.boolean(),
+  format: z.enum(payloadFormats).optional(),
+  decoded: z.unknown().optional(),
+  skippedBytes: z.int().positive().optional(),
 })
 
 /** A payload that says it is a CloudEvent, as far as it is read here: the identity of the device is the source, as at the edge. */
@@ -47,7 +52,8 @@ export function admittedReading(
   const { data: rejection, error } = rejectionSchema.safeParse(rejected.data)
   if (error) throw refusedBecause('its rejection cannot be read')
   if (rejection.truncated) throw refusedBecause('its payload was cut at the quarantine limit')
-  const payload = parsed(Buffer.from(rejection.payload, 'base64'))
+  const bytes = Buffer.from(rejection.payload, 'base64')
+  const payload = rejection.format === undefined ? parsed(bytes) : decodedOf(rejection)
   const envelope = readEnvelope(payload)
   const type = request.type ?? rejection.type ?? envelope?.type
   if (type === undefined || !eventTypePattern.test(type) || isSystemType(type))
@@ -68,6 +74,11 @@ export function admittedReading(
     time,
     ...(dataschema !== undefined && { dataschema }),
     partitionkey: rejected.partitionkey,
+    ...(rejection.format !== undefined && {
+      payloadformat: rejection.format,
+      payloadsha256: hash('sha256', bytes, 'hex'),
+      ...(rejection.skippedBytes !== undefined && { payloadskipped: rejection.skippedBytes }),
+    }),
     data,
   }
 }
@@ -85,6 +96,15 @@ function versionFor(
     .filter((version) => !retired.has(version))
     .toReversed()
   return versionNamed(type, dataschema) ?? firstFitting(schemas, type, versions, data) ?? versions[0]
+}
+
+/** Only the gateway has the schemas of payloads: what it could not read there is read nowhere, and may look like JSON all the same. */
+function decodedOf({ format, decoded }: z.infer<typeof rejectionSchema>): unknown {
+  if (decoded !== undefined) return decoded
+  throw refusedBecause(
+    `its payload is ${format}, and the gateway could not read it, or it was over the quarantine limit`,
+    'correct the route (format, schema) or events.quarantineBytesMax; then the device has to send it again',
+  )
 }
 
 function parsed(payload: Buffer): unknown {

@@ -25,6 +25,12 @@ export interface Event {
   traceparent?: string
   /** RFC 3339; worthless after this. */
   expirytime?: string
+  /** What the device wrote its payload in, if not in JSON. */
+  payloadformat?: PayloadFormat
+  /** Of that payload as it came: SHA-256, hexadecimal. */
+  payloadsha256?: string
+  /** Bytes of it that its schema does not know, and that are not in `data`; absent: none. */
+  payloadskipped?: number
   data: unknown
   /** A person has corrected `data` for its replay (docs/CONSUMERS.md). Never on record: the text in history is as it was. */
   edited?: Edited
@@ -44,3 +50,6 @@ export interface Edited {
  * was far from the gateway's. `unreadable`: the device gave one that cannot be read, and `time` is the gateway's at receipt.
  */
 export type TimeStatus = 'implausible' | 'unreadable'
+
+/** What a device may write its payload in, besides JSON; the event's data is JSON all the same. */
+export type PayloadFormat = 'avro' | 'protobuf' | 'cbor' | 'messagepack'

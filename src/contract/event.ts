@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import type { Event } from './envelope.ts'
+import type { Event, PayloadFormat } from './envelope.ts'
 
-export type { Edited, Event } from './envelope.ts'
+export type { Edited, Event, PayloadFormat } from './envelope.ts'
 
 /** Everything in Tidegate is bounded (G7); these bounds are part of the wire contract. */
 export const limits = {
@@ -23,6 +23,14 @@ export const eventTypePattern = /^(?=.{3,128}$)[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-
 /** An event ID: 1–128 printable characters without spaces at the ends. */
 // oxlint-disable-next-line no-control-regex -- control characters are what it keeps out
 export const eventIdPattern = /^(?! )[^\u0000-\u001f\u007f\ud800-\udfff]{1,128}(?<! )$/
+
+/** By their names in configurations. */
+export const payloadFormats = [
+  'avro',
+  'protobuf',
+  'cbor',
+  'messagepack',
+] as const satisfies readonly PayloadFormat[]
 
 /** An event before it has a ledger place: what admission hands to the outbox. */
 export type Candidate = Omit<Event, 'gateway' | 'epoch' | 'sequence' | 'chain' | 'recordedtime'>
@@ -61,6 +69,12 @@ export interface Rejection {
   /** The payload as received, base64; cut at the quarantine limit. */
   payload: string
   truncated: boolean
+  /** How it was to be read, as an event's `payloadformat`; absent: as JSON. */
+  format?: PayloadFormat
+  /** What was read of it in that format, as JSON; absent: nothing could be, or it is over the quarantine limit. */
+  decoded?: unknown
+  /** Bytes that are not in it, as an event's `payloadskipped`. */
+  skippedBytes?: number
 }
 
 /** Why a numbered event was not delivered (G2). */

@@ -93,12 +93,25 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'edge/admission': {
     sentence: 'from a publish to an event: may it, is it one, read it, judge it, or quarantine it',
-    mayImport: ['edge/admission/routes', 'edge/outbox'],
+    mayImport: ['edge/admission/routes', 'edge/admission/codecs', 'edge/outbox'],
+  },
+  'edge/admission/codecs': {
+    sentence:
+      'payloads that are not JSON: read in bounds as what they would be in JSON (G7); what routes say of them, with their files',
+    mayImport: ['edge/admission/codecs/avro', 'edge/admission/codecs/protobuf'],
+  },
+  'edge/admission/codecs/avro': {
+    sentence: 'Avro: schemas, their fingerprints, and the binary encoding',
+    mayImport: ['edge/admission/codecs'],
+  },
+  'edge/admission/codecs/protobuf': {
+    sentence: 'Protobuf: .proto files, and the wire format as ProtoJSON',
+    mayImport: ['edge/admission/codecs'],
   },
   'edge/admission/routes': {
     sentence:
       'which topics a device may use, which of them carry events, and what was meant by one that is none',
-    mayImport: ['edge/outbox'],
+    mayImport: ['edge/admission/codecs', 'edge/outbox'],
   },
   'edge/uplink': { sentence: 'from the outbox to the exchange, with proof', mayImport: ['edge/outbox'] },
   'edge/outbox': {
@@ -454,6 +467,8 @@ export const sides: Readonly<Record<string, readonly string[]>> = {
 /** Of the room it lies in, `file` alone imports `room`. */
 export const alone: readonly { file: string; room: string }[] = [
   { file: 'edge/outbox/open.ts', room: 'edge/outbox/writer' },
+  { file: 'edge/admission/codecs/route-decoders.ts', room: 'edge/admission/codecs/avro' },
+  { file: 'edge/admission/codecs/route-decoders.ts', room: 'edge/admission/codecs/protobuf' },
   { file: 'dev/servers/obtain.ts', room: 'dev/servers/rabbit' },
   { file: 'dev/servers/obtain.ts', room: 'dev/servers/postgres' },
 ]

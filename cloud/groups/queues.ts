@@ -5,6 +5,7 @@ import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { bind, countsOf, declareTopology, refuseOrphanedPartitions, unbind } from '../amqp/topology-rabbit.ts'
 import { groupTopology, partitionBindings, tellTaken, type Topology } from '../amqp/topology.ts'
 import type { ConfiguredConsumer } from '../pipeline/definition.ts'
+import { rungsMsOf } from '../pipeline/retry.ts'
 import type { FormerQueue, UpgradeRegister } from '../queues/former.ts'
 
 /** The queues of a group as the broker has them. */
@@ -40,7 +41,8 @@ export interface GroupQueuesOptions {
 /** Declares a group's queues. @throws TidegateError `TOPOLOGY_*` */
 export async function declareGroupQueues(options: GroupQueuesOptions): Promise<GroupQueues> {
   const { consumer, partitions, mirror, publishing, register, isUnbound = false, log, signal } = options
-  const { group, types, ordered, ladderMs } = consumer
+  const { group, types, ordered } = consumer
+  const ladderMs = rungsMsOf(consumer)
   await orAborted(refuseOrphanedPartitions(publishing, group, partitions), signal)
   const former = await orAborted(formerQueuesOf(publishing, group, partitions), signal)
   const drained =

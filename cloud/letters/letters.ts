@@ -3,7 +3,7 @@ import { headers as names } from '../../src/contract/wire.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Delivery, Enclosure, Headers, Letter, MessageProperties } from '../amqp/delivery.ts'
 import { letterOf, replayOf } from '../replays/replayed.ts'
-import { addFailure, type Failure, listed } from './story.ts'
+import { addFailure, attemptOf, type Failure, listed } from './story.ts'
 import { stackOf } from './stack.ts'
 
 export interface Waiting {
@@ -36,7 +36,7 @@ const numberMax = 2 ** 50
 
 /** The letter to a rung: attempt counted up, the failure added to the story. */
 export function retryLetter(failing: Failing): Letter {
-  return letter(failing, failing.delivery.attempt + 1)
+  return letter(failing, attemptOf(failing.delivery, failing.error) + 1)
 }
 
 /** A dead letter's copy for other tools: the attempt header tells how many attempts were made, another the number of the letter. */
@@ -73,7 +73,7 @@ function letter(failing: Failing, attempt: number, more: Headers = {}): Letter {
   const { delivery, error, nowMs } = failing
   const at = new Date(nowMs).toISOString()
   const message = messageOf(error)
-  const failure: Failure = { attempt: delivery.attempt, at, code: codeOf(error), message }
+  const failure: Failure = { attempt: attemptOf(delivery, error), at, code: codeOf(error), message }
   const essential = { ...essentials(failing, attempt, at), ...more }
   const stack = stackOf(error)
   const ours = {

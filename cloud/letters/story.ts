@@ -1,6 +1,22 @@
 import { headers as names } from '../../src/contract/wire.ts'
-import { codeIn } from '../../src/errors.ts'
-import type { Headers } from '../amqp/delivery.ts'
+import { codeIn, codeOf } from '../../src/errors.ts'
+import type { Delivery, Headers } from '../amqp/delivery.ts'
+
+/** Of what waits for a schema, or for a consumer that reads it. */
+export const awaitedCodes: readonly string[] = ['SCHEMA_UNKNOWN', 'SCHEMA_NEWER']
+
+/**
+ * Which attempt of its ladder has failed with this: waits for a schema climb none, so that what fails behind them, when the schema is
+ * there, has all its attempts (G5).
+ */
+export function attemptOf(
+  { attempt, exchange, headers }: Pick<Delivery, 'attempt' | 'exchange' | 'headers'>,
+  error: unknown,
+): number {
+  const before = exchange === '' ? headers[names.errorCode] : undefined
+  const hasWaited = typeof before === 'string' && awaitedCodes.includes(before)
+  return hasWaited && !awaitedCodes.includes(codeOf(error)) ? 1 : attempt
+}
 
 /** One failed attempt, as listed in the `tidegate-failures` header. */
 export interface Failure {

@@ -15,6 +15,7 @@ import {
 } from '../letters/dead-letters.ts'
 import { createFailureLog, type FailureLog } from '../letters/failure-log.ts'
 import { mirrorLetter, retryLetter } from '../letters/letters.ts'
+import { attemptOf } from '../letters/story.ts'
 import { together } from '../letters/together.ts'
 import { transactionBytesMax, type Trial } from '../parking/parking.ts'
 import { parkingFull, type Yard } from '../parking/yard.ts'
@@ -99,7 +100,7 @@ export function createAside(options: AsideOptions): Aside {
     decide(
       error,
       {
-        attempt: delivery.attempt,
+        attempt: attemptOf(delivery, error),
         waits: waitsOf(delivery, event),
         recovering: false,
         waitedMs: waitedMsOf(delivery, consumer.ladderMs, clock.now()),
@@ -148,12 +149,12 @@ const messageLengthMax = 500
 /** The attempt that follows one that failed. */
 export function trialOf(
   decision: Extract<Decision, { kind: 'park' | 'hold' }>,
-  { attempt }: Delivery,
+  delivery: Delivery,
   error: unknown,
   random: Random,
 ): Trial {
   const last = {
-    attempt: attempt + 1,
+    attempt: attemptOf(delivery, error) + 1,
     code: codeOf(error).slice(0, 100),
     message: messageOf(error).slice(0, messageLengthMax),
   }
@@ -181,7 +182,7 @@ type Told = Away | { kind: 'dead'; letter?: number | undefined }
 
 function tell({ observer, tellFailed }: Parts, failed: Dying, outcome: Told): void {
   const { group, delivery, event, error } = failed
-  observer.failed(group, outcome.kind, codeOf(error), delivery.attempt)
+  observer.failed(group, outcome.kind, codeOf(error), attemptOf(delivery, error))
   tellFailed({ delivery, event, error, outcome })
 }
 

@@ -1,6 +1,7 @@
 import type { Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { attemptMax } from '../amqp/delivery.ts'
+import { awaitedCodes } from '../letters/story.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 
 /** Where an attempt that failed leads. */
@@ -59,6 +60,19 @@ export interface Attempt {
   waitedMs: number
 }
 
+/** Between two looks whether a schema is there, of a group that tries nothing twice: it can wait all the same. */
+const schemaStepMs = 60_000
+
+/** What a group needs rungs of: its ladder, and where that has no step and versions are asked for, the wait for a schema. */
+export function rungsMsOf({
+  ladderMs,
+  types,
+  wantedVersion,
+}: Pick<ConfiguredConsumer, 'ladderMs' | 'types' | 'wantedVersion'>): readonly number[] {
+  const asks = types.some((type) => wantedVersion(type) !== undefined)
+  return ladderMs.length === 0 && asks ? [schemaStepMs] : ladderMs
+}
+
 /** By how it deals with failures. */
 export type DecidingConsumer = Pick<
   ConfiguredConsumer,
@@ -81,7 +95,7 @@ export function decide(
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
   const delayMs = awaitsSchema(error)
     ? waitedMs < schemaWaitMs && attempt < attemptMax
-      ? ladderMs[Math.min(attempt, ladderMs.length) - 1]
+      ? (ladderMs[Math.min(attempt, ladderMs.length) - 1] ?? schemaStepMs)
       : undefined
     : (recovering ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
   if (!parks || waits === 'on a rung')
@@ -105,7 +119,7 @@ export function awaitsSchema(error: unknown): boolean {
   return (
     error instanceof TidegateError &&
     error.retryable &&
-    (error.code === 'SCHEMA_UNKNOWN' || error.code === 'SCHEMA_NEWER')
+    awaitedCodes.includes(error.code)
   )
 }
 
@@ -115,7 +129,7 @@ export function waitedMsOf(
   ladderMs: readonly number[],
   nowMs: number,
 ): number {
-  const last = ladderMs.at(-1) ?? 0
+  const last = ladderMs.at(-1) ?? schemaStepMs
   const climbedMs = ladderMs.slice(0, attempt - 1).reduce((sum, delayMs) => sum + delayMs, 0)
   return Math.max(nowMs - arrivedAtMs, climbedMs + Math.max(0, attempt - 1 - ladderMs.length) * last)
 }

@@ -1,6 +1,7 @@
 import type { Random } from '../../src/clock.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import { retryLetter } from '../letters/letters.ts'
+import { attemptOf, awaitedCodes } from '../letters/story.ts'
 import type { Room } from '../parking/occupancy.ts'
 import { skipped } from '../parking/parked.ts'
 import type { Claimed, ParkedHead, ParkingIn } from '../parking/parking.ts'
@@ -260,7 +261,7 @@ export class Turn {
     const recovering = this.#recovering
     // What comes from a rung has been tried there, and has its step here all the same.
     const attempt =
-      recovering && !awaitsSchema(error) ? 1 + Number(this.#wasTried(waiting)) : delivery.attempt
+      recovering && !awaitsSchema(error) ? 1 + Number(this.#wasTried(waiting)) : attemptOf(delivery, error)
     const waitedMs = waitedMsOf(delivery, consumer.ladderMs, nowMs)
     // What is parked stays so until it is done with, also where the group parks nothing any more.
     const decision = decide(
@@ -288,10 +289,10 @@ export class Turn {
     observer.settled(group, 'parked')
   }
 
-  /** While it has waited, and not before. */
+  /** While it has waited here, and for no schema. */
   #wasTried({ head }: Waiting): boolean {
     const { code, heads } = this.#claim
-    return code !== '' && head.n === heads[0]?.n
+    return code !== '' && !awaitedCodes.includes(code) && head.n === heads[0]?.n
   }
 
   /** The first of those that wait. */

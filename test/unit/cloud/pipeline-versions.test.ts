@@ -109,6 +109,28 @@ test('a version that nobody here knows waits, with its device and no other, unti
   expect(storage.dead()).toEqual([])
 })
 
+test('what has waited for a schema has all its attempts when the schema is there (G5, G6)', async () => {
+  const tries: string[] = []
+  const { start, post, storage, clock } = reading({
+    handle({ partitionkey }: { partitionkey: string }) {
+      tries.push(partitionkey)
+      if (tries.length < 3) throw failure(true)
+    },
+  })
+  const { pipeline } = start(known)
+  post('newest', 3, { celsius: 1 })
+  await settled()
+  await clock.advance(1_800_000)
+  expect(tries).toEqual([])
+  const closing = pipeline.close(0)
+  await clock.advance(1)
+  await closing
+  start(registryOf({ [type]: { 1: needs('temp'), 2: () => [], 3: needs('celsius') } }))
+  await clock.advance(2_000_000)
+  expect(tries).toHaveLength(3)
+  expect(storage.dead()).toEqual([])
+})
+
 test('what waits for a schema becomes a letter when its time is over, and so does at once what came as early behind it (G5)', async () => {
   const { start, post, storage, clock, handed } = reading()
   start(later, 600_000)

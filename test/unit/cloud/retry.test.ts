@@ -1,9 +1,13 @@
 import { describe, expect, test } from 'vitest'
+import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
+import { attemptOf } from '../../../cloud/letters/story.ts'
+import { configured } from '../../../cloud/pipeline/definition.ts'
 import {
   decide,
   type DecidingConsumer,
   isOutage,
   jittered,
+  rungsMsOf,
   waitedMsOf,
 } from '../../../cloud/pipeline/retry.ts'
 import { TidegateError } from '../../../src/errors.ts'
@@ -125,12 +129,35 @@ describe('decide', () => {
     }
   })
 
+  test('lets what waits for a schema wait also in a group that tries nothing twice (G5)', () => {
+    const awaited = error('SCHEMA_UNKNOWN', true)
+    const first = { attempt: 1, waits: 'parked' as const, recovering: false, waitedMs: 0 }
+    const decisions = [by.overtake, by.park].map((consumer) =>
+      decide(awaited, first, { ...consumer, ladderMs: [] }),
+    )
+    expect(decisions).toEqual([retry(60_000), park(60_000)])
+    const consumer = defineConsumer({ group: 'g', events: { 'com.acme.a': 1 }, retry: [], handle() {} })
+    expect(rungsMsOf(configured(consumer, { timeoutMs: 1000 }))).toEqual([60_000])
+    const plain = defineConsumer({ group: 'g', types: ['com.acme.a'], retry: [], handle() {} })
+    expect(rungsMsOf(configured(plain, { timeoutMs: 1000 }))).toEqual([])
+  })
+
+  test('counts no wait for a schema as an attempt, and what a handler says of that name as one (G5)', () => {
+    const waited = { attempt: 9, exchange: '', headers: { 'tidegate-error-code': 'SCHEMA_UNKNOWN' } }
+    expect(attemptOf(waited, error('X', true))).toBe(1)
+    expect(attemptOf(waited, error('SCHEMA_NEWER', true))).toBe(9)
+    expect(attemptOf(waited, said('x', { code: 'SCHEMA_UNKNOWN' }))).toBe(9)
+    expect(attemptOf({ ...waited, headers: { 'tidegate-error-code': 'X' } }, error('X', true))).toBe(9)
+    // What comes by another exchange anybody may have written.
+    expect(attemptOf({ ...waited, exchange: 'tidegate.events' }, error('X', true))).toBe(9)
+  })
+
   test('counts the wait since it was parked, and of what comes back from rungs the rungs', () => {
     expect(waitedMsOf({ attempt: 1, arrivedAtMs: 100 }, [5_000, 30_000], 100)).toBe(0)
     expect(waitedMsOf({ attempt: 2, arrivedAtMs: 100 }, [5_000, 30_000], 100)).toBe(5_000)
     expect(waitedMsOf({ attempt: 5, arrivedAtMs: 100 }, [5_000, 30_000], 100)).toBe(95_000)
     expect(waitedMsOf({ attempt: 2, arrivedAtMs: 100 }, [5_000, 30_000], 90_100)).toBe(90_000)
-    expect(waitedMsOf({ attempt: 3, arrivedAtMs: 100 }, [], 100)).toBe(0)
+    expect(waitedMsOf({ attempt: 3, arrivedAtMs: 100 }, [], 100)).toBe(120_000)
   })
 
   test('is not asked about an outage, which burns no attempt', () => {

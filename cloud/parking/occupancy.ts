@@ -16,6 +16,8 @@ export interface Room {
   /** For how many more of them there is room. */
   readonly devicesLeft: number
   readonly eventsLeft: number
+  /** Most devices that are parked wait for a schema: what there is no room for is no overflow of theirs, but waits as well. */
+  readonly awaitsSchema: boolean
   /** Counted as soon as it is committed. */
   added(devices: number, events: number): void
   /** Resolves once it is aborted. */
@@ -33,7 +35,7 @@ export interface RoomOptions {
 /** So much can other instances add before this one knows of it. */
 const countEveryMs = 5_000
 
-const empty: Occupancy = { retrying: 0, held: 0, events: 0, oldestMs: 0 }
+const empty: Occupancy = { retrying: 0, held: 0, awaiting: 0, events: 0, oldestMs: 0 }
 
 export function createRoom({ bounds, count, clock, signal }: RoomOptions): Room {
   let occupancy = empty
@@ -61,6 +63,9 @@ export function createRoom({ bounds, count, clock, signal }: RoomOptions): Room 
     },
     get eventsLeft() {
       return Math.max(0, bounds.eventsMax - occupancy.events)
+    },
+    get awaitsSchema() {
+      return occupancy.awaiting > (occupancy.retrying + occupancy.held) / 2
     },
     added(devices, events) {
       occupancy = {

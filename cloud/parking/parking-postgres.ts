@@ -1,5 +1,6 @@
 import type { Headers, MessageProperties } from '../amqp/delivery.ts'
 import type { Statements } from '../database/statements.ts'
+import { awaitedCodes } from '../letters/story.ts'
 import {
   type Claimed,
   type Claims,
@@ -13,12 +14,15 @@ import {
   transactionBytesMax,
 } from './parking.ts'
 
+const awaitedSql = awaitedCodes.map((code) => `'${code}'`).join(', ')
+
 /*
  * Locks of a device's row: who adds to what waits has it `for key share`, who works on it `for no key update`, and who lets it go `for
  * update`. The first two do not wait for each other: a handler that hangs in a runner holds up no lane (G6).
  */
 const parkedSql = `
-select d.device, c.events, c.overflowed, d.state = 'retrying' and d.code is not null from tidegate.parked_devices as d cross join lateral (
+select d.device, c.events, c.overflowed, d.state = 'retrying' and d.code is not null, d.code is null or d.code in (${awaitedSql})
+from tidegate.parked_devices as d cross join lateral (
   select coalesce(sum(events), 0)::float8 as events, coalesce(bool_or(overflowed), false) as overflowed
   from tidegate.parked_counts as c where c.consumer_group = d.consumer_group and c.device = d.device
 ) as c
@@ -135,6 +139,7 @@ const changes = {
 
 const occupancySql = `
 select count(*) filter (where state = 'retrying')::float8, count(*) filter (where state = 'held')::float8,
+  count(*) filter (where state = 'retrying' and code in (${awaitedSql}))::float8,
   (select coalesce(sum(events), 0) from tidegate.parked_counts where consumer_group = $1)::float8,
   coalesce(extract(epoch from clock_timestamp() - min(since)), 0)::float8 * 1000
 from tidegate.parked_devices where consumer_group = $1`
@@ -162,9 +167,12 @@ async function count(
 function diversionBy(run: Run): Diversion {
   return {
     async parked(group, devices) {
-      const rows = await run<[string, number, boolean, boolean]>('parked', parkedSql, [group, devices])
+      const rows = await run<[string, number, boolean, boolean, boolean]>('parked', parkedSql, [group, devices])
       return new Map(
-        rows.map(([device, events, overflowed, failing]) => [device, { events, overflowed, failing }]),
+        rows.map(([device, events, overflowed, failing, waitsOnly]) => [
+          device,
+          { events, overflowed, failing, waitsOnly },
+        ]),
       )
     },
     async park(group, device, { state, attempt, delayMs, code, message }) {
@@ -249,9 +257,9 @@ function operationBy(run: Run): Operation {
     release: (group, which) => change('release', group, which),
     skip: (group, which, what) => change(`skip-${what}`, group, which),
     async occupancy(group) {
-      const [row] = await run<[number, number, number, number]>('occupancy', occupancySql, [group])
-      const [retrying, held, events, oldestMs] = row ?? [0, 0, 0, 0]
-      return { retrying, held, events, oldestMs: Math.max(0, oldestMs) }
+      const [row] = await run<[number, number, number, number, number]>('occupancy', occupancySql, [group])
+      const [retrying, held, awaiting, events, oldestMs] = row ?? [0, 0, 0, 0, 0]
+      return { retrying, held, awaiting, events, oldestMs: Math.max(0, oldestMs) }
     },
   }
 }

@@ -32,6 +32,8 @@ export interface Waiting {
   overflowed: boolean
   /** The newest attempt at what waits first failed, whoever made it, and there will be another. */
   failing: boolean
+  /** What waits first is at no fault: it waits for a schema, or has not been tried yet. */
+  waitsOnly: boolean
 }
 
 /** `first`: its first event is in its first tries, and none has hung in this stay; `skipped`: an operator wants letters of it. */
@@ -150,6 +152,8 @@ export interface Occupancy {
   /** Of devices, by state. */
   retrying: number
   held: number
+  /** Of the first, those whose first event waits for a schema. */
+  awaiting: number
   events: number
   /** How long the device that has been parked longest has been so, ms; 0 if none is. */
   oldestMs: number

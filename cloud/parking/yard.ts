@@ -25,12 +25,15 @@ export interface Diverted<Item> {
 
 /** Where the lanes of a group leave what has to wait. An event that waits is claimed in the inbox: nobody else has its effect (G4). */
 export interface Yard {
-  /** Those of them whose device is parked; the device of none of the others is parked before they are. For what is claimed already. */
+  /**
+   * Those of them whose device is parked; the device of none of the others is parked before they are. For what is claimed already.
+   * @throws TidegateError `SCHEMA_AWAITED` there is no room, because most devices wait for a schema: the broker keeps what comes (G5, G7)
+   */
   divert<Item extends Readable>(tx: Transaction, items: readonly Item[]): Promise<Diverted<Item>>
   /** What `divert` has led aside is committed. */
   committed(diverted: Diverted<unknown>): void
   /**
-   * Parks the device of an event that failed, in a transaction of its own. @throws TidegateError `DATABASE_*`
+   * Parks the device of an event that failed, in a transaction of its own. @throws TidegateError `DATABASE_*`, `SCHEMA_AWAITED`
    */
   park(failed: Readable, trial: Trial, enclosure: Enclosure): Promise<Parked>
 }
@@ -68,6 +71,7 @@ export function createYard(options: YardOptions): Yard {
     const waiting = (await parking.parked(group, [device])).get(device)
     const fits = waiting ? hasRoom(waiting, 0, room) : room.devicesLeft > 0 && room.eventsLeft > 0
     if (!fits) {
+      if (room.awaitsSchema && (!waiting || isWithin(waiting, room))) throw schemaAwaited(group)
       if (waiting) await parking.overflow(group, [device])
       if (dedup === 'inbox') await tx.inbox.release(group, [event])
       return { outcome: waiting ? 'surplus' : 'full', isNew: false }
@@ -83,6 +87,8 @@ export function createYard(options: YardOptions): Yard {
       const parked = await parking.parked(group, [...new Set(items.map(({ event }) => event.partitionkey))])
       if (parked.size === 0) return nothingDiverted
       const { waiting, surplus, full } = sorted(items, parked, room)
+      if (room.awaitsSchema && [...parked].some(([device, has]) => full.has(device) && isWithin(has, room)))
+        throw schemaAwaited(group)
       const added = [...waiting].map(({ delivery, event }) =>
         parkedEvent(delivery, event, waitingEnclosure({ delivery, group, instance })),
       )
@@ -131,8 +137,27 @@ function sorted<Item extends Readable>(
   return { waiting, surplus, full }
 }
 
-function hasRoom({ events, overflowed }: Waiting, adding: number, { bounds, eventsLeft }: Room): boolean {
-  return !overflowed && events < bounds.eventsMaxPerDevice && adding < eventsLeft
+function hasRoom(waiting: Waiting, adding: number, room: Room): boolean {
+  return isWithin(waiting, room) && adding < room.eventsLeft
+}
+
+/** Of all that a group has room for, what a device may take that waits for a schema, or catches up with what has waited for one. */
+const shareMax = 0.1
+
+function isWithin({ events, overflowed, waitsOnly }: Waiting, { bounds }: Room): boolean {
+  const { eventsMax, eventsMaxPerDevice } = bounds
+  const isLong = waitsOnly || events > eventsMaxPerDevice
+  const max = isLong ? Math.max(eventsMaxPerDevice, eventsMax * shareMax) : eventsMaxPerDevice
+  return !overflowed && events < max
+}
+
+/** Nothing is at fault, and nothing is lost: the group waits like in an outage, until somebody brings the schema or the time is over. */
+function schemaAwaited(group: string): TidegateError {
+  return new TidegateError('SCHEMA_AWAITED', {
+    message: `most parked devices of ${group} wait for a version of a schema, and no more events have room to wait: the rest waits at the broker`,
+    retryable: true,
+    hint: 'deploy the schema, or the consumer that reads it: tidegate parked list says which; docs/VERSIONS.md, What waits',
+  })
 }
 
 /** Of an event that there was no room for; `failed`: what it failed with, if it was tried. */

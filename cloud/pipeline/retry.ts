@@ -16,8 +16,8 @@ export type Decision =
   | { kind: 'dead' }
 
 /**
- * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings
- * and the dead letters may throw these codes, and what a handler says of what it calls becomes one
+ * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings,
+ * the dead letters and the yard may throw these codes, and what a handler says of what it calls becomes one
  * (cloud/protection/unavailable.ts).
  */
 const outages: ReadonlySet<string> = new Set([
@@ -31,6 +31,7 @@ const outages: ReadonlySet<string> = new Set([
   'SIDING_UNAVAILABLE',
   'CONSUMER_UNAVAILABLE',
   'DEAD_LETTERS_FULL',
+  'SCHEMA_AWAITED',
 ])
 
 export function isOutage(error: unknown): error is TidegateError {

@@ -97,7 +97,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     const again = ['a', 'c', 'c'].map((name) => eventOf('d', `${group} ${name}`))
     await within((parking) => parking.add(group, again))
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 3, overflowed: false, failing: true }]]),
+      new Map([['d', { events: 3, overflowed: false, failing: true, waitsOnly: false }]]),
     )
     const seen: string[] = []
     for (const { n, ...event } of await within((parking) => parking.heads(group, 'd', 10))) {
@@ -116,11 +116,11 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     await parked('d', 'a')
     await within((parking) => parking.park(group, 'd', trial))
     expect(await within((parking) => parking.parked(group, ['c', 'd', 'e']))).toEqual(
-      new Map([['d', { events: 1, overflowed: false, failing: true }]]),
+      new Map([['d', { events: 1, overflowed: false, failing: true, waitsOnly: false }]]),
     )
     expect(await within((parking) => parking.parked('other', ['d']))).toEqual(new Map())
     const { oldestMs, ...counts } = await within((parking) => parking.occupancy(group))
-    expect(counts).toEqual({ retrying: 1, held: 0, events: 1 })
+    expect(counts).toEqual({ retrying: 1, held: 0, awaiting: 0, events: 1 })
     expect(oldestMs).toBeGreaterThanOrEqual(0)
   })
 
@@ -138,7 +138,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     await within((parking) => parking.overflow(group, ['d']))
     await within((parking) => parking.add(group, [eventOf('d', `${group} c`)]))
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 3, overflowed: true, failing: true }]]),
+      new Map([['d', { events: 3, overflowed: true, failing: true, waitsOnly: false }]]),
     )
     await within(async (parking) => {
       await parking.claim(group, mine, 30_000, 'all')
@@ -157,7 +157,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     })
     await parked('d', 'd')
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 1, overflowed: false, failing: true }]]),
+      new Map([['d', { events: 1, overflowed: false, failing: true, waitsOnly: false }]]),
     )
   })
 
@@ -324,7 +324,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     over.release()
     await working
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 1, overflowed: false, failing: true }]]),
+      new Map([['d', { events: 1, overflowed: false, failing: true, waitsOnly: false }]]),
     )
   })
 

@@ -1,3 +1,4 @@
+import { awaitedCodes } from '../../../cloud/letters/story.ts'
 import type {
   Among,
   Occupancy,
@@ -134,7 +135,8 @@ export function memoryParking(tx: ParkingTransaction): Parking {
         const waiting = eventsOf(group, device).length
         if (row === undefined) continue
         const failing = row.state === 'retrying' && row.code !== ''
-        parked.set(device, { events: waiting, overflowed: row.overflowed, failing })
+        const waitsOnly = row.code === '' || awaitedCodes.includes(row.code)
+        parked.set(device, { events: waiting, overflowed: row.overflowed, failing, waitsOnly })
       }
       return parked
     },
@@ -279,6 +281,7 @@ function occupancyOf(
   return {
     retrying: devices.length - held,
     held,
+    awaiting: devices.filter(({ state, code }) => state === 'retrying' && awaitedCodes.includes(code)).length,
     events: [...parkedEvents.values()].filter((one) => one.group === group).length,
     oldestMs: Math.max(0, ...devices.map(({ sinceMs }) => nowMs - sinceMs)),
   }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
+import type { PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
 import { schemaCheck } from '../../../cloud/reading/schema-check.ts'
 import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import type { Upcasts } from '../../../src/schemas/upcast/chain.ts'
@@ -45,8 +46,8 @@ function reading(more: object = {}) {
   return {
     ...world,
     handed,
-    start: (registry: SchemaRegistry, schemaWaitMs = 3_600_000) => {
-      const options = world.options('a')
+    start: (registry: SchemaRegistry, schemaWaitMs = 3_600_000, parking?: PipelineOptions['parking']) => {
+      const options = { ...world.options('a'), ...(parking && { parking }) }
       const configuredNow = configured(consumer, {
         ladderMs: [5_000, 30_000],
         timeoutMs: 30_000,
@@ -129,6 +130,52 @@ test('what has waited for a schema has all its attempts when the schema is there
   await clock.advance(2_000_000)
   expect(tries).toHaveLength(3)
   expect(storage.dead()).toEqual([])
+})
+
+test('a group whose devices wait for a schema until there is no room waits itself, and the broker keeps what comes: no letter, in order (G5, G6, G7)', async () => {
+  const { start, post, handed, storage, clock, broker } = reading()
+  const bounds = { concurrency: 2, devicesMax: 4, eventsMax: 8, eventsMaxPerDevice: 8 }
+  const { pipeline, deliveries } = start(known, 3_600_000, bounds)
+  const sent: number[] = []
+  for (let at = 0; at < 40; at++) {
+    sent.push(at)
+    post(`newest${at % 5}`, 3, { celsius: at })
+    await settled()
+    await clock.advance(10_000)
+  }
+  expect(storage.dead()).toEqual([])
+  expect(pipeline.heldBy?.code).toBe('SCHEMA_AWAITED')
+  expect(pipeline.parked.events).toBeLessThanOrEqual(8)
+  expect(broker.depth).toBeGreaterThan(20)
+  const closing = pipeline.close(0)
+  await clock.advance(1)
+  await closing
+  await deliveries.close()
+  const later2 = registryOf({ [type]: { 1: needs('temp'), 2: () => [], 3: needs('celsius') } })
+  start(later2, 3_600_000, bounds)
+  for (let second = 0; second < 600; second++) await clock.advance(1_000)
+  expect(storage.dead()).toEqual([])
+  const seen = handed.map(([device, data]) => [device, (data as { celsius: number }).celsius] as const)
+  for (let device = 0; device < 5; device++)
+    expect(seen.filter(([name]) => name === `newest${device}`).map(([, at]) => at)).toEqual(
+      sent.filter((at) => at % 5 === device),
+    )
+})
+
+test('a device that waits for a schema, and then catches up, has a tenth of the room, whatever another device has (G7)', async () => {
+  const { start, post, handed, storage, clock } = reading()
+  const bounds = { concurrency: 1, devicesMax: 4, eventsMax: 200, eventsMaxPerDevice: 2 }
+  const { pipeline } = start(known, 3_600_000, bounds)
+  for (let at = 0; at < 21; at++) post('newest', 3, { celsius: at })
+  await settled()
+  await clock.advance(100)
+  expect(storage.dead()).toMatchObject([{ code: 'PARKING_FULL' }])
+  const closing = pipeline.close(0)
+  await clock.advance(1)
+  await closing
+  start(registryOf({ [type]: { 1: needs('temp'), 2: () => [], 3: needs('celsius') } }), 3_600_000, bounds)
+  await clock.advance(600_000)
+  expect(handed).toHaveLength(20)
 })
 
 test('what waits for a schema becomes a letter when its time is over, and so does at once what came as early behind it (G5)', async () => {

@@ -1,5 +1,6 @@
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
-import { isOutage } from '../pipeline/retry.ts'
+import { awaitedCodes } from '../letters/story.ts'
+import { awaitsSchema, isOutage } from '../pipeline/retry.ts'
 import type { ProjectedEvent } from './definition.ts'
 import type { Poison, VersionKey } from './versions.ts'
 
@@ -11,6 +12,8 @@ const messageLengthMax = 1000
 export function isTemporary(error: unknown): boolean {
   // What a statement did that nobody awaited is no better the next time.
   if (codeOf(error) === 'TRANSACTION_SPOILT') return false
+  // Schemas are read at the start: who starts next with the version goes on by itself.
+  if (awaitsSchema(error)) return false
   if (isOutage(error) || rivalState.test(codeOf(error))) return true
   return error instanceof Error && 'retryable' in error && error.retryable === true
 }
@@ -32,10 +35,18 @@ export function poisonOf(error: unknown, { cursor, source, id, type }: Projected
   return { cursor, source, id, type, code: codeOf(error), message }
 }
 
-export function haltedAt({ name, version }: VersionKey, { source, id, code }: Poison): TidegateError {
+/** It has stopped for want of a schema, and not at a fault: whoever starts tries once whether it is there now. */
+export function isAwaiting({ code }: Poison): boolean {
+  return awaitedCodes.includes(code)
+}
+
+export function haltedAt({ name, version }: VersionKey, poison: Poison): TidegateError {
+  const { source, id, code } = poison
   return new TidegateError('PROJECTION_HALTED', {
     message: `projection ${name} ${version} cannot apply the event ${id} of ${source}: ${code}`,
     retryable: false,
-    hint: 'mend the module and give it another version, or have it go on: tidegate projections resume NAME VERSION [--skip ID]',
+    hint: isAwaiting(poison)
+      ? 'start the cloud with the schema, and it goes on by itself; or leave the event out: tidegate projections resume NAME VERSION --skip ID'
+      : 'mend the module and give it another version, or have it go on: tidegate projections resume NAME VERSION [--skip ID]',
   })
 }

@@ -16,9 +16,9 @@ import {
   type ToApply,
 } from './applying.ts'
 import type { ProjectedEvent, LoadedProjection } from './definition.ts'
-import { asFault, haltedAt, isTemporary, poisonOf } from './poison.ts'
+import { asFault, haltedAt, isAwaiting, isTemporary, poisonOf } from './poison.ts'
 import { type BatchLimit, createBatchLimit, createRate, type Turns } from './pace.ts'
-import type { Job, Lease, Leases, Standing, Tables, VersionsIn } from './versions.ts'
+import type { Job, Lease, Leases, Poison, Standing, Tables, VersionsIn } from './versions.ts'
 
 export interface RunnerOptions {
   projection: LoadedProjection
@@ -96,6 +96,8 @@ class VersionRunner {
   /** As far as there was nothing more to do, so that a version that waits writes nothing. */
   #idleAt: string | undefined
   #attempt: Attempt | undefined
+  /** Where this instance has found for itself that an event waits for a schema. */
+  #awaitsAt: string | undefined
 
   constructor(options: RunnerOptions) {
     const { name, version } = options.projection
@@ -225,13 +227,19 @@ class VersionRunner {
         await versions.endJob(job.job, await doJob(job, run, this.#applying))
         return 'more'
       }
-      if (at.poison) return this.#tellHalted(at.poison, await this.#lagBehind(tx, at.cursor))
+      if (at.poison && !this.#isToTry(at.poison))
+        return this.#tellHalted(at.poison, await this.#lagBehind(tx, at.cursor))
       if (at.state === 'building' && !(hasTurn = turns.take())) return 'crowded'
       return this.#batch(tx, versions, lease, at)
     }
     return storage.transaction(work, this.#signal).finally(() => {
       if (hasTurn) turns.give()
     })
+  }
+
+  /** Another instance has stopped, or this one before its start: the schema may be here now. */
+  #isToTry(poison: Poison): boolean {
+    return isAwaiting(poison) && this.#awaitsAt !== poison.cursor
   }
 
   async #failJob(lease: Lease, { job, cause }: JobFailed): Promise<Done> {
@@ -280,12 +288,13 @@ class VersionRunner {
       return versions.halt(lease, at, poison)
     }, this.#signal)
     if (!isHalted) return
+    this.#awaitsAt = isAwaiting(poison) ? poison.cursor : undefined
     this.#tellHalted(poison)
     const { source, id, type, code: cause } = poison
     this.#log.error({ code: 'PROJECTION_HALTED', source, id, type, cause }, 'the projection stopped')
   }
 
-  #tellHalted(poison: Parameters<typeof haltedAt>[1], lagMs = this.status.lagMs): Done {
+  #tellHalted(poison: Poison, lagMs = this.status.lagMs): Done {
     this.status.lagMs = lagMs
     this.status.doing = 'halted'
     this.status.fault = haltedAt(this.#options.projection, poison)

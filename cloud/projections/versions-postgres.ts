@@ -73,7 +73,7 @@ const advanceSql = `
 update tidegate.projection_versions
 set cursor = $4, applied = applied + $5, per_second = $6, lag_seconds = $7, advanced_at = clock_timestamp(),
     held_until = clock_timestamp() + make_interval(secs => $9::float8 / 1000),
-    state = case when $8 then 'live' else state end,
+    state = case when $8 then 'live' when state = 'halted' then 'building' else state end, halted_at = null, halted_cursor = null,
     live_at = case when $8 then coalesce(live_at, clock_timestamp()) else live_at end
 where name = $1 and version = $2 and token = $3`
 
@@ -171,8 +171,8 @@ function leaseLost({ name, version }: VersionKey): TidegateError {
 
 function changed({ name, version }: VersionKey): TidegateError {
   return new TidegateError('PROJECTION_CHANGED', {
-    message: `projection ${name} ${version} was built with other tables or events than its module says now`,
+    message: `projection ${name} ${version} was built with other tables, events or upcasters than there are now`,
     retryable: false,
-    hint: 'give it another version, which is built beside; or take the module back to what it was',
+    hint: 'give it another version, which is built beside; or take the module, or the upcasters in schemas.folder, back to what they were',
   })
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { resumeVersion } from '../../../cloud/projections/deeds-postgres.ts'
 import { defineProjection } from '../../../cloud/projections/definition.ts'
 import { rollups, rollupsDefault } from '../../../cloud/projections/built-in/rollups.ts'
 import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
@@ -69,7 +70,7 @@ test('a projection that asks for a version has every event in it, and history wh
   ])
 })
 
-test('waits at an event of a version that is not known here, and goes on when it is: it does not halt (G5)', async () => {
+test('waits at an event of a version that is not known here, and goes on by itself when it is (G5)', async () => {
   await bench.store([
     event('old', 1, { f: 32 }),
     event('newest', 3, { c: 1, k: 2 }),
@@ -77,7 +78,11 @@ test('waits at an event of a version that is not known here, and goes on when it
   ])
   const waiting = bench.start([degrees], { readAs: readAsOf(known) })
   await vi.waitFor(
-    () => expect(waiting.statuses()[0]).toMatchObject({ fault: { code: 'SCHEMA_UNKNOWN' } }),
+    () =>
+      expect(waiting.statuses()[0]).toMatchObject({
+        doing: 'halted',
+        fault: { code: 'PROJECTION_HALTED', message: expect.stringContaining('SCHEMA_UNKNOWN') as string },
+      }),
     20_000,
   )
   await vi.waitFor(async () => expect(await applied()).toHaveLength(1), 20_000)
@@ -85,6 +90,17 @@ test('waits at an event of a version that is not known here, and goes on when it
   bench.start([degrees], { readAs: readAsOf({ ...known, 3: needs('k') }) })
   await bench.live('degrees')
   expect(await applied()).toMatchObject([{ c: 0 }, { c: 1, dataschema: `${type}/2` }, { c: 100 }])
+})
+
+test('goes on without an event that waits for a schema, if an operator leaves it out: one device stops the others no longer than that (G7)', async () => {
+  const unknown = event('newest', 3, { c: 1, k: 2 })
+  await bench.store([unknown, event('old', 1, { f: 212 })])
+  const waiting = bench.start([degrees], { readAs: readAsOf(known) })
+  await vi.waitFor(() => expect(waiting.statuses()[0]).toMatchObject({ doing: 'halted' }), 20_000)
+  const key = { name: 'degrees', version: 1 }
+  await bench.transact((tx) => resumeVersion(tx, { ...key, skip: unknown.event.id }))
+  await bench.live('degrees')
+  expect(await applied()).toMatchObject([{ c: 100 }])
 })
 
 test('stops at an event that cannot be brought forward, and says why', async () => {

@@ -308,12 +308,21 @@ function derive(
   { config, scope, clock, random, log }: Start,
   database: Database,
   projections: readonly Projection[],
-  { readAs }: Schemas,
+  { readAs, upcastersTo }: Schemas,
 ): RunningProjections {
   void warnOfRollups(config, database, log)
   scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
   return scope.own(
-    startProjections({ ...projectionSettings(config), projections, database, readAs, clock, random, log }),
+    startProjections({
+      ...projectionSettings(config),
+      projections,
+      database,
+      readAs,
+      upcastersTo,
+      clock,
+      random,
+      log,
+    }),
   )
 }
 

@@ -77,6 +77,8 @@ export interface Projection {
   wants(type: string): boolean
   /** The version of its schema that events of this type are read as; undefined: as they were recorded. */
   wantedVersion(type: string): number | undefined
+  /** The same, of all types that it says it of. */
+  readonly versions: Readonly<Record<string, number>>
   /** The types it wants, where it says them one by one. */
   readonly types: readonly string[] | undefined
   /** What applying an event costs, in rows or numbers; undefined: each the same. Of what is built in. */
@@ -138,6 +140,7 @@ export function defineProjection(options: ProjectionOptions): Projection {
     apply: (given, context) => options.apply(given, { ...context, tx: handed(context.tx) }),
     wants: memoized((type) => events.some((pattern) => takes(pattern, type))),
     wantedVersion: versionsOf(versions),
+    versions: versions ?? {},
     types: exact ? [...new Set(events)] : undefined,
   }
 }

@@ -27,6 +27,8 @@ export interface ProjectionsOptions {
   batchMax?: number
   /** For projections that ask for versions. Default: no schema is known, and they wait. */
   readAs?: ReadAs
+  /** What brings events of a type to a version: other than before, it is another projection. Default: nothing does. */
+  upcastersTo?: (type: string, version: number) => readonly string[]
   clock: Clock
   random: Random
   log: Logger
@@ -61,6 +63,7 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
     leaseMs = leaseMsDefault,
     batchMax = batchMaxDefault,
     readAs = createReadAs(noSchemas, noUpcasts),
+    upcastersTo = () => [],
   } = options
   const shared = {
     storage: postgresStorage(database),
@@ -81,7 +84,7 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
     startRunner({
       ...shared,
       projection,
-      definition: definitionOf(projection),
+      definition: definitionOf(projection, upcastersTo),
       timeoutMs: projection.timeoutMs ?? options.timeoutMs ?? projectionTimeoutMsDefault,
     }),
   )
@@ -124,11 +127,17 @@ function watchUnheld({ database, clock, log }: ProjectionsOptions): {
   }
 }
 
-/** What of a module can be told apart: not what `apply` does. */
-function definitionOf(projection: LoadedProjection): string {
-  const { tables, events, keyColumn } = projection
+/** What of a module can be told apart, and of what brings events to the versions that it asks for: not what `apply` does. */
+export function definitionOf(
+  projection: LoadedProjection,
+  upcastersTo: (type: string, version: number) => readonly string[],
+): string {
+  const { tables, events, keyColumn, versions } = projection
   const wanted = events.flatMap((type) => projection.wantedVersion(type) ?? [])
+  const upcasters = Object.entries(versions).flatMap(([type, version]) => upcastersTo(type, version))
+  // What was not asked for is not in it: what was built before it could be has the definition that it had.
+  const more = [wanted, upcasters.toSorted()].filter((each) => each.length > 0)
   return createHash('sha256')
-    .update(JSON.stringify([tables, events, keyColumn, ...(wanted.length > 0 ? [wanted] : [])]))
+    .update(JSON.stringify([tables, events, keyColumn, ...more]))
     .digest('hex')
 }

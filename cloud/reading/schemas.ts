@@ -3,7 +3,7 @@ import type { Logger } from '../../src/log.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
 import { loadSchemas } from '../../src/schemas/folder.ts'
 import { noSchemas, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
-import { noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
+import { noUpcasts, type Upcasts, upcastersTo } from '../../src/schemas/upcast/chain.ts'
 import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { createReadAs, type ReadAs } from '../../src/schemas/upcast/read-as.ts'
 import { noSchemaCheck, type SchemaCheck, schemaCheck } from './schema-check.ts'
@@ -17,6 +17,8 @@ export interface Schemas {
   /** Of what a person makes here: nobody else has checked it. */
   checkStrictly: SchemaCheck
   readAs: ReadAs
+  /** What brings events to this version: other than before, what was derived of them is as well. */
+  upcastersTo(type: string, version: number): readonly string[]
   unknown: UnknownSchemas
 }
 
@@ -48,49 +50,63 @@ export function schemasOf(
     check: schemaCheck(registry, unchecked, (name) => unknown.note(name)),
     checkStrictly: schemaCheck(registry, unchecked),
     readAs: createReadAs(registry, upcasts),
+    upcastersTo: (type, version) => upcastersTo(type, version, { registry, upcasts }),
     unknown,
   }
 }
 
-/** Who asks for versions of events, of the types that it names. */
+/** Who asks for versions of events. */
 interface Wanting {
   /** `consumer alerts` */
   name: string
-  types: readonly string[]
-  wantedVersion(type: string): number | undefined
+  /** By type. */
+  versions: Readonly<Record<string, number>>
+  wants(type: string): boolean
 }
 
 export function wantingOf(
-  consumers: readonly (Omit<Wanting, 'name'> & { group: string })[],
-  projections: readonly (Omit<Wanting, 'types'> & { events: readonly string[] })[],
+  consumers: readonly {
+    group: string
+    types: readonly string[]
+    wantedVersion(type: string): number | undefined
+    wants(type: string): boolean
+  }[],
+  projections: readonly Wanting[],
 ): Wanting[] {
   return [
-    ...consumers.map(({ group, ...rest }) => ({ ...rest, name: `consumer ${group}` })),
-    ...projections.map(({ name, events, ...rest }) => ({
-      ...rest,
-      types: events,
-      name: `projection ${name}`,
+    ...consumers.map(({ group, types, wantedVersion, wants }) => ({
+      name: `consumer ${group}`,
+      versions: Object.fromEntries(
+        types.flatMap((type) => {
+          const version = wantedVersion(type)
+          return version === undefined ? [] : [[type, version] as const]
+        }),
+      ),
+      wants,
     })),
+    ...projections.map(({ name, versions, wants }) => ({ name: `projection ${name}`, versions, wants })),
   ]
 }
 
-/** @throws TidegateError `SCHEMA_WANTED` naming each version that somebody asks for and that is not there: it would wait for ever */
+/**
+ * @throws TidegateError `SCHEMA_WANTED` naming each version that somebody asks for and that is not there, for it would wait for ever, and
+ *   each of a type that it does not take, for it would never be asked
+ */
 export function refuseUnknownWanted(
   wanting: readonly Wanting[],
   { registry }: Pick<Schemas, 'registry'>,
 ): void {
-  const missing = wanting.flatMap((one) =>
-    one.types.flatMap((type) => {
-      const version = one.wantedVersion(type)
-      return version === undefined || registry.has(type, version)
-        ? []
-        : [`${one.name}: ${schemaName(type, version)}`]
+  const missing = wanting.flatMap(({ name, versions, wants }) =>
+    Object.entries(versions).flatMap(([type, version]) => {
+      const asked = `${name}: ${schemaName(type, version)}`
+      if (!registry.has(type, version)) return [asked]
+      return wants(type) ? [] : [`${asked}, whose type none of its patterns takes`]
     }),
   )
   if (missing.length === 0) return
   throw new TidegateError('SCHEMA_WANTED', {
     message: `versions are asked for that are not in the schema folder:\n${missing.map((one) => `  ${one}`).join('\n')}`,
     retryable: false,
-    hint: 'add <type>/<version>.json to the folder of schemas.folder, or correct `events` of the module',
+    hint: 'add <type>/<version>.json to the folder of schemas.folder, or correct `events` of the module, `versions` of rollups',
   })
 }

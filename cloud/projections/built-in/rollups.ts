@@ -1,4 +1,5 @@
 import { matchesTopic } from '../../../src/contract/wire.ts'
+import { versionsOf } from '../../pipeline/definition.ts'
 import { defineProjection, type ProjectedEvent, type Projection } from '../definition.ts'
 import { eventTimeMs } from './event-time.ts'
 import { numericFields } from './numeric-fields.ts'
@@ -123,7 +124,7 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
     ? () => true
     : (path: string) => fields.some((one) => matchesTopic(one, path))
   const fieldsOf = memoizedFields(wants)
-  const versions = new Map(Object.entries(options.versions ?? {}))
+  const { versions = {} } = options
   const defined = defineProjection({
     name: 'rollups',
     version,
@@ -144,7 +145,8 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
   })
   return {
     ...defined,
-    wantedVersion: (type) => versions.get(type),
+    wantedVersion: versionsOf(versions),
+    versions,
     weigh: (event) => fieldsOf(event).length,
   }
 }

@@ -7,6 +7,8 @@ export interface Upcast {
   to: number
   /** The data in the form of `to`; what it is given stays as it is. Throws what the user's function throws. */
   apply(data: unknown): unknown
+  /** SHA-256 of its file: what it does changes with that alone. */
+  digest?: string
   /** Of a declarative one. */
   steps?: readonly Step[]
 }
@@ -26,7 +28,7 @@ export interface Link {
   upcast: Upcast | undefined
 }
 
-/** The way from a version to a later one, through every version between them. Both must be known. */
+/** The way from a version to a later one, through every version between them that is known. */
 export function linksBetween(
   type: string,
   from: number,
@@ -47,5 +49,16 @@ export function linksBetween(
 export function keepsMeaning(links: readonly Link[]): boolean {
   return links.every(
     ({ upcast }) => upcast === undefined || upcast.steps?.every(({ kind }) => kind === 'default'),
+  )
+}
+
+/** Of what brings events to this version from all that are older, in the order of the versions: the same as long as that does the same. */
+export function upcastersTo(
+  type: string,
+  version: number,
+  parts: { registry: SchemaRegistry; upcasts: Upcasts },
+): string[] {
+  return linksBetween(type, 0, version, parts).flatMap(({ from, to, upcast }) =>
+    upcast === undefined ? [] : [`${type}/${from}-${to} ${upcast.digest ?? ''}`],
   )
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { codeOf, messageOf, TidegateError } from '../../errors.ts'
 import { upcastFolder } from '../folder.ts'
+import { digestOf } from '../lock.ts'
 import type { SchemaRegistry } from '../registry.ts'
 import { type Case, caseFaults, parseCases } from './cases.ts'
 import type { Upcast, Upcasts } from './chain.ts'
@@ -76,7 +77,8 @@ async function readStep(
   ]
   if (made.upcast === undefined || faults.length > 0) return { faults }
   const failed = failedCases(made.upcast, cases.cases, type, registry)
-  return { upcast: made.upcast, faults: failed.map((fault) => `${step}.cases.json: ${fault}`) }
+  const digest = digestOf(readFileSync(join(folder, source)))
+  return { upcast: { ...made.upcast, digest }, faults: failed.map((fault) => `${step}.cases.json: ${fault}`) }
 }
 
 function faultOfName(

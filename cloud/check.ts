@@ -2,6 +2,7 @@ import { codeOf } from '../src/errors.ts'
 import type { Formats } from '../src/schemas/formats.ts'
 import { loadSchemas } from '../src/schemas/folder.ts'
 import { noSchemas } from '../src/schemas/registry.ts'
+import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
 import { loadUpcasts } from '../src/schemas/upcast/folder.ts'
 import {
   checkAll,
@@ -83,7 +84,9 @@ async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
 async function seenSchemas(folder: string, formats: Formats): Promise<Seen> {
   const registry = loadSchemas(folder, formats)
   await loadUpcasts(folder, registry)
-  return { text: `${registry.types.length} event types` }
+  const told = tellingOf(ambiguitiesIn(folder, registry))
+  const text = [`${registry.types.length} event types`, ...told].join('; ')
+  return told.length === 0 ? { text } : { text: `${text}; ${ambiguityHint}`, warning: true }
 }
 
 /** A fault of the folder itself has been told there. */

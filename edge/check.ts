@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { loadSchemas } from '../src/schemas/folder.ts'
+import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import {
   checkAll,
@@ -15,7 +16,7 @@ import {
 } from '../src/settings/check.ts'
 import type { ClientTls } from '../src/settings/client-tls.ts'
 import { loadDecoders } from './admission/codecs/route-decoders.ts'
-import { refuseUnknownVersions } from './admission/schema-check.ts'
+import { ambiguitiesOn, refuseUnknownVersions } from './admission/schema-check.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, unwritable } from './data-folder.ts'
 import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
@@ -110,7 +111,9 @@ function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined 
 function seenSchemas(folder: string, { routes, schemas: { formats } }: EdgeConfig): Seen {
   const schemas = loadSchemas(folder, formats)
   refuseUnknownVersions(routes, schemas)
-  return { text: `${schemas.types.length} event types` }
+  const told = tellingOf(ambiguitiesOn(routes, ambiguitiesIn(folder, schemas)))
+  const text = [`${schemas.types.length} event types`, ...told].join('; ')
+  return told.length === 0 ? { text } : { text: `${text}; ${ambiguityHint}`, warning: true }
 }
 
 function seenDecoders(config: EdgeConfig): Seen {

@@ -2,6 +2,7 @@ import { refuseInClear } from '../src/settings/in-clear.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
 import { loadSchemas } from '../src/schemas/folder.ts'
+import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
 import { noSchemas, type SchemaRegistry } from '../src/schemas/registry.ts'
 import { listsQueue } from '../src/contract/wire.ts'
 import { codeOf } from '../src/errors.ts'
@@ -13,7 +14,7 @@ import type { Decode } from './admission/codecs/decode.ts'
 import { loadDecoders } from './admission/codecs/route-decoders.ts'
 import { createIngest } from './admission/ingest.ts'
 import { createRoutes, type Route, type Routes } from './admission/routes/routes.ts'
-import { refuseUnknownVersions, type SchemaUse } from './admission/schema-check.ts'
+import { ambiguitiesOn, refuseUnknownVersions, type SchemaUse } from './admission/schema-check.ts'
 import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, prepareDataFolder } from './data-folder.ts'
@@ -83,7 +84,7 @@ export async function runEdge(
   try {
     const { tls, schemas, decoders } = await allOf({
       tls: () => loadEdgeTls(config, clock, log),
-      schemas: () => schemasIn(config),
+      schemas: () => schemasIn(config, log),
       decoders: () => loadDecoders(config.routes, decodeBounds(config)),
       uplink: () => refuseInClear(uplinkWay(config), log),
       password: () => withPassword(config.uplink.url, config.uplink.passwordFile),
@@ -141,9 +142,11 @@ function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFoll
   return uplink.lists ? { queue: listsQueue(gateway), take: (json) => trust.take(json) } : undefined
 }
 
-function schemasIn({ routes, schemas: { folder, formats } }: EdgeConfig): SchemaRegistry {
+function schemasIn({ routes, schemas: { folder, formats } }: EdgeConfig, log: Logger): SchemaRegistry {
   const schemas = folder === undefined ? noSchemas : loadSchemas(folder, formats)
   refuseUnknownVersions(routes, schemas)
+  const found = folder === undefined ? [] : ambiguitiesOn(routes, ambiguitiesIn(folder, schemas))
+  for (const text of tellingOf(found)) log.warn({ code: 'SCHEMA_AMBIGUOUS', hint: ambiguityHint }, text)
   return schemas
 }
 

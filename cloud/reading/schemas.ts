@@ -3,6 +3,7 @@ import type { Logger } from '../../src/log.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
 import { loadSchemas } from '../../src/schemas/folder.ts'
 import { noSchemas, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
+import { ambiguitiesIn, ambiguityHint, tellingOf } from '../../src/schemas/upcast/ambiguous.ts'
 import { noUpcasts, type Upcasts, upcastersTo } from '../../src/schemas/upcast/chain.ts'
 import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { createReadAs, type ReadAs } from '../../src/schemas/upcast/read-as.ts'
@@ -33,7 +34,10 @@ export interface SchemasOptions {
 export async function openSchemas({ folder, unchecked, formats, log }: SchemasOptions): Promise<Schemas> {
   if (folder === undefined) return { ...schemasOf(noSchemas, noUpcasts, 'accept', log), ...unchecking }
   const registry = loadSchemas(folder, formats)
-  return schemasOf(registry, await loadUpcasts(folder, registry), unchecked, log)
+  const upcasts = await loadUpcasts(folder, registry)
+  for (const text of tellingOf(ambiguitiesIn(folder, registry)))
+    log.warn({ code: 'SCHEMA_AMBIGUOUS', hint: ambiguityHint }, text)
+  return schemasOf(registry, upcasts, unchecked, log)
 }
 
 const unchecking = { check: noSchemaCheck, checkStrictly: noSchemaCheck }

@@ -1,6 +1,7 @@
 import { firstFitting, versionNamed } from '../../src/schemas/fitting.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
+import type { Ambiguity } from '../../src/schemas/upcast/ambiguous.ts'
 import type { Fault } from './quarantine.ts'
 import type { Reading } from './reading.ts'
 import type { Route } from './routes/routes.ts'
@@ -133,6 +134,13 @@ export function refuseUnknownVersions(routes: readonly Route[], schemas: SchemaR
     retryable: false,
     hint: 'correct schemaVersion of these routes, or put <type>/<version>.json into the folder of schemas.folder',
   })
+}
+
+/** Those that readings may meet: of a type that comes by a route which does not say its version. */
+export function ambiguitiesOn(routes: readonly Route[], found: readonly Ambiguity[]): Ambiguity[] {
+  const open = routes.filter(({ schemaVersion }) => schemaVersion === undefined)
+  const captures = open.some(({ topic }) => topic.includes('{type}'))
+  return found.filter(({ type }) => captures || open.some((route) => route.type === type))
 }
 
 function refused(reason: Fault['reason'], detail: string): SchemaVerdict {

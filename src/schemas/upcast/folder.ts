@@ -126,13 +126,27 @@ async function loadFunction(file: string, ends: Ends): Promise<Made> {
 }
 
 function asJson(value: unknown): unknown {
-  if (value instanceof Promise) {
-    value.catch(() => {})
+  if (isThenable(value)) {
+    Promise.resolve(value).catch(() => {})
     throw new Error('it answers with a promise: an upcast is a function of the data alone')
   }
   const text = JSON.stringify(value) as string | undefined
-  if (text === undefined) throw new Error('it answers with nothing that JSON knows')
+  if (text === undefined || !isJson(value))
+    throw new Error('it answers with something that JSON does not know')
   return JSON.parse(text)
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+/** Of what JSON would write as something else, or as nothing: a Map, Infinity. What says itself what it is in JSON is that. */
+function isJson(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object' || value === null) return true
+  if ('toJSON' in value || Array.isArray(value)) return !Array.isArray(value) || value.every(isJson)
+  const made: unknown = Object.getPrototypeOf(value)
+  return (made === Object.prototype || made === null) && Object.values(value).every(isJson)
 }
 
 function failedCases(
@@ -142,11 +156,21 @@ function failedCases(
   registry: SchemaRegistry,
 ): string[] {
   const under = (version: number) => (data: unknown) => registry.faults(type, version, data)
-  return cases.flatMap((each, index) =>
+  const nameOf = (each: Case): string => `case ${each.name ?? cases.indexOf(each) + 1}`
+  const faults = cases.flatMap((each) =>
     caseFaults(each, upcast, { before: under(upcast.from), after: under(upcast.to) }).map(
-      (fault) => `case ${each.name ?? index + 1}: ${fault}`,
+      (fault) => `${nameOf(each)}: ${fault}`,
     ),
   )
+  if (faults.length > 0) return faults
+  // What it keeps from run to run shows when they come in another order.
+  return cases
+    .toReversed()
+    .filter((each) => caseFaults(each, upcast, { before: () => [], after: () => [] }).length > 0)
+    .map(
+      (each) =>
+        `${nameOf(each)}: it makes something else of it behind other cases: it is to depend on the data alone`,
+    )
 }
 
 /** None, where there is no such folder; that of the schemas has been read before. */

@@ -6,6 +6,8 @@ import { loadSchemas } from '../../../src/schemas/folder.ts'
 import { noUpcasts, type Upcasts } from '../../../src/schemas/upcast/chain.ts'
 import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { ambiguitiesOn } from '../../../edge/admission/schema-check.ts'
+import { ambiguitiesIn, tellingOf } from '../../../src/schemas/upcast/ambiguous.ts'
 import { loadUpcasts } from '../../../src/schemas/upcast/folder.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tidegate-upcasts-'))
@@ -126,5 +128,105 @@ describe('the folder of upcasts', () => {
     ).rejects.toThrow(
       /1-2\.cases\.json: case plain: it makes {"c":1} of it\n.*case 2: to is no version 2: data: must have required property 'b'/,
     )
+  })
+
+  test('has functions of the data alone: what they keep from run to run, and what JSON does not know, is found', async () => {
+    const made = (body: string) =>
+      load({
+        [`${upcast}/1-2.js`]: body,
+        [`${upcast}/1-2.cases.json`]: cases(
+          { from: { a: 1 }, to: { b: 1 } },
+          { from: { a: 2 }, to: { b: 2 } },
+        ),
+      })
+    await expect(
+      made(
+        'const seen = []; export default ({ a }) => { seen.push(a); return { b: seen.length > 4 ? seen[0] : a } }',
+      ),
+    ).rejects.toThrow(/case 2: it makes something else of it behind other cases/)
+    await expect(made('export default () => new Map()')).rejects.toThrow(/something that JSON does not know/)
+    await expect(made('export default () => ({ b: NaN })')).rejects.toThrow(
+      /something that JSON does not know/,
+    )
+    await expect(made('export default (data) => ({ then() {} })')).rejects.toThrow(/answers with a promise/)
+  })
+})
+
+describe('versions that take the same data', () => {
+  const measured = (more: object = {}) =>
+    JSON.stringify({ type: 'object', required: ['t'], properties: { t: { type: 'number' } }, ...more })
+  const inUnit = (unit: string) =>
+    measured({ required: ['t', 'unit'], properties: { t: { type: 'number' }, unit: { const: unit } } })
+
+  const found = (files: Record<string, string>) => {
+    const folder = mkdtempSync(join(root, 'schemas-'))
+    for (const [name, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, name)), { recursive: true })
+      writeFileSync(join(folder, name), text)
+    }
+    return ambiguitiesIn(folder, loadSchemas(folder))
+  }
+  const step = '- unit: { path: /t, offset: -32 }\n- unit: { path: /t, scale: 5/9 }'
+
+  test.each<[string, Record<string, string>, object[]]>([
+    [
+      'where a unit changes under one name',
+      { '1.json': measured(), '2.json': measured(), 'upcast/1-2.yaml': step },
+      [{ type: 'com.acme.t', from: 1, to: 2 }],
+    ],
+    [
+      'also in a version behind that',
+      { '1.json': measured(), '2.json': inUnit('C'), '3.json': measured(), 'upcast/1-2.yaml': step },
+      [{ type: 'com.acme.t', from: 1, to: 3 }],
+    ],
+    [
+      'where the case of a function is taken',
+      {
+        '1.json': measured(),
+        '2.json': measured(),
+        'upcast/1-2.js': 'throw new Error()',
+        'upcast/1-2.cases.json': cases({ from: { t: 212 }, to: { t: 100 } }),
+      },
+      [{ type: 'com.acme.t', from: 1, to: 2 }],
+    ],
+    [
+      'not where a constant tells them apart',
+      { '1.json': measured(), '2.json': inUnit('C'), 'upcast/1-2.yaml': step },
+      [],
+    ],
+    [
+      'not where no device may send the old one',
+      { '1.json': measured(), '2.json': measured(), 'upcast/1-2.yaml': step, 'type.yaml': 'retired: [1]' },
+      [],
+    ],
+    [
+      'not where nothing changes its meaning',
+      {
+        '1.json': measured(),
+        '2.json': measured(),
+        'upcast/1-2.yaml': '- default: { path: /unit, value: F }',
+      },
+      [],
+    ],
+  ])('are told %s', (_, files, ambiguities) => {
+    const there = Object.entries(files).map(([name, text]) => [`com.acme.t/${name}`, text] as const)
+    expect(found(Object.fromEntries(there))).toEqual(ambiguities)
+    expect(tellingOf(found(Object.fromEntries(there)))).toHaveLength(ambiguities.length)
+  })
+
+  test('are no concern of a gateway whose routes say the version', () => {
+    const one = [{ type: 'com.acme.t', from: 1, to: 2 }]
+    const route = { topic: 't', type: 'com.acme.t' }
+    expect(ambiguitiesOn([route], one)).toEqual(one)
+    expect(ambiguitiesOn([{ topic: 'e/{type}' }], one)).toEqual(one)
+    expect(
+      ambiguitiesOn(
+        [
+          { ...route, schemaVersion: 1 },
+          { topic: 'u', type: 'com.acme.u' },
+        ],
+        one,
+      ),
+    ).toEqual([])
   })
 })

@@ -308,7 +308,7 @@ function derive(
   { config, scope, clock, random, log }: Start,
   database: Database,
   projections: readonly Projection[],
-  { readAs, upcastersTo }: Schemas,
+  { readStoredAs, upcastersTo }: Schemas,
 ): RunningProjections {
   void warnOfRollups(config, database, log)
   scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
@@ -317,7 +317,7 @@ function derive(
       ...projectionSettings(config),
       projections,
       database,
-      readAs,
+      readAs: readStoredAs,
       upcastersTo,
       clock,
       random,

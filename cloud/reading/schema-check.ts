@@ -7,7 +7,7 @@ export type SchemaCheck = (event: Event) => TidegateError | undefined
 
 /**
  * Checks data against the very schema version the event says it follows. `unchecked` says what becomes of an event
- * that names none. An event of a version that is not known here is at fault, unless `onUnknown` is given: that is told of its name, and the
+ * that names none. An event of a version of its type that is not known here is at fault, unless `onUnknown` is given: that is told of its name, and the
  * event is taken as its gateway recorded it, which has checked it (G5).
  */
 export function schemaCheck(
@@ -18,18 +18,23 @@ export function schemaCheck(
   return (event) => {
     if (isSystemType(event.type)) return undefined
     if (event.dataschema === undefined) return unchecked === 'accept' ? undefined : missing(event)
-    const name = parseSchemaName(event.dataschema)
+    const { dataschema, type } = event
+    const name = parseSchemaName(dataschema)
     if (name === undefined || !registry.has(name.type, name.version)) {
-      if (onUnknown === undefined) return unknown(event.dataschema)
-      onUnknown(event.dataschema)
+      if (name?.type !== type)
+        // No gateway records that: nobody has checked it against anything.
+        return unchecked === 'accept' ? unknown(dataschema) : violation(event, [notOf(event)])
+      if (onUnknown === undefined) return unknown(dataschema)
+      onUnknown(dataschema)
       return undefined
     }
-    const faults =
-      name.type === event.type
-        ? registry.faults(name.type, name.version, event.data)
-        : [`dataschema ${event.dataschema} is not a schema of ${event.type}`]
+    const faults = name.type === type ? registry.faults(type, name.version, event.data) : [notOf(event)]
     return faults.length === 0 ? undefined : violation(event, faults)
   }
+}
+
+function notOf({ type, dataschema }: Event): string {
+  return `dataschema ${dataschema?.slice(0, 160)} is not a schema of ${type}`
 }
 
 /** For a cloud without a schema folder. */

@@ -18,6 +18,8 @@ export interface Schemas {
   /** Of what a person makes here: nobody else has checked it. */
   checkStrictly: SchemaCheck
   readAs: ReadAs
+  /** The same of what comes out of history, where what was not known when it came was stored as it was recorded. */
+  readStoredAs: ReadAs
   /** What brings events to this version: other than before, what was derived of them is as well. */
   upcastersTo(type: string, version: number): readonly string[]
   unknown: UnknownSchemas
@@ -54,6 +56,7 @@ export function schemasOf(
     check: schemaCheck(registry, unchecked, (name) => unknown.note(name)),
     checkStrictly: schemaCheck(registry, unchecked),
     readAs: createReadAs(registry, upcasts),
+    readStoredAs: createReadAs(registry, upcasts, { recorded: 'unchecked' }),
     upcastersTo: (type, version) => upcastersTo(type, version, { registry, upcasts }),
     unknown,
   }

@@ -8,16 +8,29 @@ import { keepsMeaning, type Link, linksBetween, type Upcasts } from './chain.ts'
 /**
  * An event as a version of its type has it: `data` brought forward, or without what was added since, and `dataschema` the name of that version. All else is as it was, and
  * so is the event that was given. What it says has been checked against the version, unless that is the one that was recorded.
- * @throws TidegateError `UPCAST_FAILED` | `UPCAST_MISSING`, which no attempt mends; `SCHEMA_UNKNOWN` | `SCHEMA_NEWER`, which a file or a
+ * @throws TidegateError `UPCAST_FAILED` | `UPCAST_MISSING`, `SCHEMA_VIOLATION`, which no attempt mends; `SCHEMA_UNKNOWN` | `SCHEMA_NEWER`, which a file or a
  *   consumer mends that somebody has still to deploy
  */
 export type ReadAs = (event: Event, version: number) => Event
 
-export function createReadAs(registry: SchemaRegistry, upcasts: Upcasts): ReadAs {
+export interface ReadAsOptions {
+  /**
+   * `unchecked`: what was recorded in the version that is asked for is held against it too, for it may have been stored when nobody here knew
+   * that. Default: whoever asks has checked it.
+   */
+  recorded?: 'checked' | 'unchecked'
+}
+
+export function createReadAs(
+  registry: SchemaRegistry,
+  upcasts: Upcasts,
+  { recorded: has = 'checked' }: ReadAsOptions = {},
+): ReadAs {
   return (event, wanted) => {
     const { type, dataschema } = event
     const named = versionNamed(type, dataschema)
-    if (named === wanted) return event
+    if (named === wanted && has === 'checked') return event
+    if (named === wanted && registry.has(type, wanted)) return held(event, wanted, registry)
     if (!registry.has(type, wanted)) throw unknown(event, wanted)
     const recorded = named ?? versionOf(event, wanted, registry)
     if (recorded === wanted) return asVersion(event, wanted, event.data)
@@ -29,6 +42,16 @@ export function createReadAs(registry: SchemaRegistry, upcasts: Upcasts): ReadAs
     if (faults.length === 0) return asVersion(event, wanted, data)
     throw refusedBy(event, wanted, faults, links)
   }
+}
+
+/** Itself, if it is what it says that it is. */
+function held(event: Event, wanted: number, registry: SchemaRegistry): Event {
+  if (registry.firstFault(event.type, wanted, event.data) === undefined) return event
+  throw new TidegateError('SCHEMA_VIOLATION', {
+    message: `the data breaks ${schemaName(event.type, wanted)}: ${registry.faults(event.type, wanted, event.data).join('; ')}`,
+    retryable: false,
+    hint: 'it was stored when that version was not known here: see whether the schema is the one that its gateway had, or leave the event out',
+  })
 }
 
 /** Of an event that was recorded without a schema: as the edge would have said, had it known one; the version wanted first. */

@@ -23,6 +23,25 @@ describe('the cloud’s schema check', () => {
     expect(code(more)).toBe(expected)
   })
 
+  test.each([
+    ['com.acme.climate/9', undefined, undefined],
+    ['other/1', 'SCHEMA_UNKNOWN', 'SCHEMA_VIOLATION'],
+    ['zzz', 'SCHEMA_UNKNOWN', 'SCHEMA_VIOLATION'],
+    ['https://acme.example/climate.json', 'SCHEMA_UNKNOWN', 'SCHEMA_VIOLATION'],
+    ['com.acme.other/1', 'SCHEMA_VIOLATION', 'SCHEMA_VIOLATION'],
+  ])(
+    'takes as it was recorded a version of its own type that is not known, and nothing else: %s',
+    (dataschema, ...codes) => {
+      const { event } = new Ledger().next('d', { data: 'good', dataschema })
+      const noted: string[] = []
+      const found = (['accept', 'reject'] as const).map(
+        (unchecked) => schemaCheck(registry, unchecked, (name) => noted.push(name))(event)?.code,
+      )
+      expect(found).toEqual(codes)
+      expect(noted).toHaveLength(codes[1] === undefined ? 2 : 0)
+    },
+  )
+
   test('refuses what names no schema when told to', () => {
     expect(code({}, 'reject')).toBe('SCHEMA_MISSING')
   })

@@ -191,6 +191,18 @@ describe('an event read as a version', () => {
     expect(read(event, 3)).toBe(event)
   })
 
+  test('is held against it all the same where nobody has before: it was stored when the version was not known', () => {
+    const stored = createReadAs(registry, { find: () => undefined }, { recorded: 'unchecked' })
+    const good = eventOf({ c: 1 }, 3)
+    expect(stored(good, 3)).toBe(good)
+    expect(() => stored(eventOf({ f: 1 }, 3), 3)).toThrow(
+      expect.objectContaining({ code: 'SCHEMA_VIOLATION', retryable: false }),
+    )
+    expect(() => stored(eventOf({ f: 1 }, 9), 9)).toThrow(
+      expect.objectContaining({ code: 'SCHEMA_UNKNOWN', retryable: true }),
+    )
+  })
+
   test('later than its own is brought forward, step by step, over versions that nothing has to be done for', () => {
     expect(readAs({ f: 70 }, 1, 2)).toEqual([{ f: 70, unit: 'F' }, `${type}/2`])
     expect(readAs({ f: 70 }, 1, 5)).toEqual([{ c: 70 }, `${type}/5`])

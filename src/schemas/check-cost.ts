@@ -7,6 +7,16 @@ const callSteps = 20
 /** Of one check of data against a schema: some quarter of a second where a pattern is made for that, and never reached by one that is not. */
 export const checkStepsMax = 10_000_000
 
+/** What several checks of the same data may cost together: each takes of it what it costs. */
+export interface StepBudget {
+  steps: number
+}
+
+/** As much as one check alone. */
+export function oneCheck(): StepBudget {
+  return { steps: checkStepsMax }
+}
+
 /** Data takes more work than a check may. */
 export class TooCostly extends Error {
   constructor() {
@@ -27,6 +37,15 @@ export class CheckCost {
       return check()
     } finally {
       this.#alike = undefined
+    }
+  }
+
+  /** The same, within what others have left. @throws TooCostly, and what the check throws */
+  runWithin<T>(budget: StepBudget, check: () => T): T {
+    try {
+      return this.run(check, budget.steps)
+    } finally {
+      budget.steps = Math.max(0, this.#left)
     }
   }
 

@@ -10,11 +10,22 @@ import {
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
-import { around, CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
+import {
+  around,
+  CheckCost,
+  countCost,
+  hasAtMost,
+  oneCheck,
+  type StepBudget,
+  TooCostly,
+} from './check-cost.ts'
 import { multiplesOf } from './decimal.ts'
 import { checkFormats, type Formats } from './formats.ts'
 
-export type SchemaFault = Pick<ErrorObject, 'instancePath' | 'message' | 'keyword' | 'params'>
+export type SchemaFault = Pick<ErrorObject, 'instancePath' | 'message' | 'keyword' | 'params'> & {
+  /** Of one alternative among several (`anyOf`, `oneOf`, `if`): without what it complains of, data may be valid for another reason. */
+  ofAlternative?: true
+}
 
 /**
  * What is wrong with data; nothing: it is valid. Takes time linear in the data wherever the schema allows it and at most
@@ -23,7 +34,7 @@ export type SchemaFault = Pick<ErrorObject, 'instancePath' | 'message' | 'keywor
 export interface Validate {
   (data: unknown): readonly SchemaFault[]
   /** The first fault, at the cost of finding that one alone; undefined: it is valid. Without a keyword: the check came to no end. */
-  first(data: unknown): SchemaFault | undefined
+  first(data: unknown, budget?: StepBudget): SchemaFault | undefined
 }
 
 /** JSON Schema's dialects, by what `$schema` says of them, scheme and fragment aside. */
@@ -100,7 +111,7 @@ function compileSchema(schema: unknown, others: readonly unknown[], formats: For
   const known = Object.keys(judgeOf(dialect).RULES.keywords)
   const slips = unknownKeywords.flatMap((keyword) => slipOf(keyword, known) ?? [])
   if (slips.length > 0) throw new Error([...new Set(slips)].join('; '))
-  return withAllFaults(validate, () => compile(true), cost)
+  return withAllFaults(validate, () => compile(true), cost, alternativesIn(plain, others))
 }
 
 /** Of data with more values than this the first fault is told and no other: every one costs memory. */
@@ -113,24 +124,43 @@ function withAllFaults(
   validate: ValidateFunction,
   compileTelling: () => ValidateFunction,
   cost: CheckCost,
+  alternatives: Alternatives,
 ): Validate {
   let telling: ValidateFunction | undefined
-  const faultsBy = (by: ValidateFunction, data: unknown, stepsMax?: number): readonly SchemaFault[] => {
+  const faultsBy = (by: ValidateFunction, data: unknown, budget: StepBudget): readonly SchemaFault[] => {
     try {
-      return cost.run(() => by(data), stepsMax) ? [] : (by.errors ?? [])
+      return cost.runWithin(budget, () => by(data)) ? [] : (by.errors ?? [])
     } catch (error) {
       return [endless(error)]
     }
   }
-  const first = (data: unknown): SchemaFault | undefined => faultsBy(validate, data)[0]
+  const first = (data: unknown, budget = oneCheck()): SchemaFault | undefined => {
+    const [found, ...more] = faultsBy(validate, data, budget)
+    // It ends with the first fault: where there are several, those of alternatives are told with the keyword that has them.
+    const isOne =
+      more.length > 0 ||
+      alternatives === 'by condition' ||
+      (alternatives !== 'none' && found?.keyword === 'unevaluatedProperties')
+    return found && isOne ? { ...found, ofAlternative: true } : found
+  }
   const whole = (data: unknown): readonly SchemaFault[] => {
     const found = first(data)
     if (found === undefined) return []
     if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return [found]
-    const all = faultsBy((telling ??= compileTelling()), data, toldStepsMax)
+    const all = faultsBy((telling ??= compileTelling()), data, { steps: toldStepsMax })
     return all.some(isEndless) ? [found] : all
   }
   return Object.assign(whole, { first })
+}
+
+/** `by choice`: what counts as evaluated depends on which of them data has taken. `by condition`: of a fault nothing shows whether it is of one. */
+type Alternatives = 'none' | 'by choice' | 'by condition'
+
+function alternativesIn(schema: unknown, others: readonly unknown[]): Alternatives {
+  const own = JSON.stringify(schema)
+  const text = /"\$(?:r|dynamicR|recursiveR)ef":"(?!#)/.test(own) ? own + JSON.stringify(others) : own
+  if (/"(?:if|dependentSchemas)":/.test(text)) return 'by condition'
+  return /"(?:anyOf|oneOf)":/.test(text) ? 'by choice' : 'none'
 }
 
 /** Of a check that came to no end: it is nothing that one keyword says. */

@@ -1,3 +1,4 @@
+import { oneCheck } from './check-cost.ts'
 import { isEndless } from './compiler.ts'
 import { parseSchemaName, type SchemaRegistry } from './registry.ts'
 
@@ -9,8 +10,9 @@ export function versionNamed(type: string, dataschema: string | undefined): numb
 
 /**
  * The first of `versions` that takes the data: in their order, so that the answer depends on the data and the schemas alone, and on nothing
- * that was sent before. A version that refuses costs what its first fault costs to find. Where a check comes to no end no further one is
- * begun with, so that however many versions there are the data takes no more time than under one (G7).
+ * that was sent before. A version that refuses costs what its first fault costs to find. All of them together may take
+ * the steps of one check, so that however many versions there are the data takes no more time than under one (G7): where those come to an end
+ * there is no answer.
  */
 export function firstFitting(
   registry: SchemaRegistry,
@@ -18,8 +20,9 @@ export function firstFitting(
   versions: readonly number[],
   data: unknown,
 ): number | undefined {
+  const budget = oneCheck()
   for (const version of versions) {
-    const fault = registry.firstFault(type, version, data)
+    const fault = registry.firstFault(type, version, data, budget)
     if (fault === undefined) return version
     if (isEndless(fault)) return undefined
   }

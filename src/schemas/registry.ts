@@ -1,4 +1,5 @@
 import { TidegateError } from '../errors.ts'
+import type { StepBudget } from './check-cost.ts'
 import type { SchemaFault, Validate } from './compiler.ts'
 import type { TypeSettings } from './type-file.ts'
 
@@ -13,8 +14,10 @@ export interface SchemaRegistry {
   retired(type: string): ReadonlySet<number>
   /** Faults of `data` under a version, by path; empty means valid. Unknown versions throw. */
   faults(type: string, version: number, data: unknown): string[]
-  /** The first of them, at the cost of finding that alone; undefined: valid. Unknown versions throw. */
-  firstFault(type: string, version: number, data: unknown): SchemaFault | undefined
+  /**
+   * The first of them, at the cost of finding that alone, within what `budget` has left; undefined: valid. Unknown versions throw.
+   */
+  firstFault(type: string, version: number, data: unknown, budget?: StepBudget): SchemaFault | undefined
   readonly types: readonly string[]
 }
 
@@ -74,7 +77,7 @@ export function registryOf(types: ReadonlyMap<string, StoredType>): SchemaRegist
     latest: (type) => versions(type).at(-1),
     has: (type, version) => types.get(type)?.versions.has(version) ?? false,
     faults: (type, version, data) => validateOf(type, version)(data).slice(0, 8).map(faultOf),
-    firstFault: (type, version, data) => validateOf(type, version).first(data),
+    firstFault: (type, version, data, budget) => validateOf(type, version).first(data, budget),
   }
 }
 

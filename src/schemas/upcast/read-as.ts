@@ -81,7 +81,7 @@ function readOlder(
   const changed = !keepsMeaning(linksBetween(type, wanted, recorded, parts))
   const rest = changed
     ? undefined
-    : withoutUnknown(data, (each) => parts.registry.firstFault(type, wanted, each))
+    : withoutUnknown(data, (each, budget) => parts.registry.firstFault(type, wanted, each, budget))
   if (rest !== undefined && 'data' in rest) return asVersion(event, wanted, rest.data)
   const why =
     rest === undefined

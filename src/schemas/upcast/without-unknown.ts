@@ -1,28 +1,32 @@
+import { oneCheck, type StepBudget } from '../check-cost.ts'
 import type { SchemaFault } from '../compiler.ts'
 
-/** So many members are left out at most: each costs a check (G7). */
+/** So many members are left out at most: each costs a check, and all together may take the steps of one (G7). */
 const membersMax = 100
 
 /**
  * The data without the members that a closed schema does not know, if it takes the rest: as whoever reads an older version leaves out what
- * was added since (Avro 1.11, "Schema Resolution": fields of the writer that the reader has not are ignored). Else why not. The data itself
+ * was added since (Avro 1.11, "Schema Resolution": fields of the writer that the reader has not are ignored). Nothing is left out for the sake of an
+ * alternative: with less data another might take it, which means something else. Else why not. The data itself
  * stays as it is.
  */
 export function withoutUnknown(
   data: unknown,
-  firstFault: (data: unknown) => SchemaFault | undefined,
+  firstFault: (data: unknown, budget: StepBudget) => SchemaFault | undefined,
 ): { data: unknown } | { fault: SchemaFault } {
-  let fault = firstFault(data)
+  const budget = oneCheck()
+  let fault = firstFault(data, budget)
   if (fault === undefined) return { data }
   const rest: unknown = structuredClone(data)
   for (let left = membersMax; left > 0 && fault !== undefined; left -= 1) {
     if (!removeUnknown(rest, fault)) return { fault }
-    fault = firstFault(rest)
+    fault = firstFault(rest, budget)
   }
   return fault === undefined ? { data: rest } : { fault }
 }
 
-function removeUnknown(data: unknown, { instancePath, params }: SchemaFault): boolean {
+function removeUnknown(data: unknown, { instancePath, params, ofAlternative }: SchemaFault): boolean {
+  if (ofAlternative) return false
   const name: unknown = params['additionalProperty'] ?? params['unevaluatedProperty']
   if (typeof name !== 'string') return false
   const names = instancePath

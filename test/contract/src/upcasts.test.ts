@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { firstFitting } from '../../../src/schemas/fitting.ts'
 import { loadSchemas } from '../../../src/schemas/folder.ts'
 import { noUpcasts, type Upcasts } from '../../../src/schemas/upcast/chain.ts'
 import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
@@ -57,6 +58,91 @@ test('an event of a later version is read as an earlier one without what that do
   )
   const many = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`m${n}`, n]))
   expect(() => read({ t: 1, ...many })).toThrow(expect.objectContaining({ code: 'SCHEMA_NEWER' }))
+})
+
+const between = (older: object, newer: object) => {
+  const folder = mkdtempSync(join(root, 'schemas-'))
+  mkdirSync(join(folder, 'com.acme.x'))
+  writeFileSync(join(folder, 'com.acme.x/1.json'), JSON.stringify(older))
+  writeFileSync(join(folder, 'com.acme.x/2.json'), JSON.stringify(newer))
+  const readAs = createReadAs(loadSchemas(folder), noUpcasts)
+  return (data: object, version = 2) =>
+    readAs(new Ledger().next('d', { type: 'com.acme.x', dataschema: `com.acme.x/${version}`, data }).event, 1)
+      .data
+}
+
+test.each(['anyOf', 'oneOf'])(
+  'nothing is left out for the sake of an alternative of %s: it would be another',
+  (keyword) => {
+    const point = closed({ t: { type: 'number' } })
+    const place = { $ref: '#/$defs/place' }
+    const defs = { $defs: { place: { ...closed({ t: {}, at: { type: 'string' } }), required: ['t', 'at'] } } }
+    for (const alternatives of [
+      [point, place],
+      [place, point],
+    ]) {
+      const read = between({ ...defs, [keyword]: alternatives }, true as never)
+      expect(read({ t: 1 })).toEqual({ t: 1 })
+      expect(() => read({ t: 1, at: 7 })).toThrow(expect.objectContaining({ code: 'SCHEMA_NEWER' }))
+    }
+    const read = between(
+      {
+        [keyword]: [
+          { required: ['t'], properties: { t: {} } },
+          { required: ['at'], properties: { at: { type: 'string' } } },
+        ],
+        unevaluatedProperties: false,
+      },
+      true as never,
+    )
+    expect(() => read({ t: 1, at: 7 })).toThrow(expect.objectContaining({ code: 'SCHEMA_NEWER' }))
+  },
+)
+
+test('nothing is left out for the sake of a condition', () => {
+  const read = between(
+    {
+      if: { required: ['t'] },
+      // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+      then: { properties: { t: {} }, additionalProperties: false },
+    },
+    true as never,
+  )
+  expect(() => read({ t: 1, at: 7 })).toThrow(expect.objectContaining({ code: 'SCHEMA_NEWER' }))
+})
+
+test('all versions together may cost what one check may, and so may all members that are left out (G7)', () => {
+  const costly = (more: object) => ({
+    type: 'object',
+    properties: { text: { type: 'string', pattern: '(a|b|ab)*(a|ab)*c$' } },
+    ...more,
+  })
+  const folder = mkdtempSync(join(root, 'schemas-'))
+  mkdirSync(join(folder, 'com.acme.x'))
+  const versions = Array.from({ length: 12 }, (_, index) => index + 1)
+  for (const version of versions)
+    writeFileSync(join(folder, `com.acme.x/${version}.json`), JSON.stringify(costly({ title: `${version}` })))
+  const registry = loadSchemas(folder)
+  const data = { text: 'ab'.repeat(200_000) }
+  const spent: number[] = []
+  const fitting = firstFitting(
+    {
+      ...registry,
+      firstFault(type, version, each, budget) {
+        const fault = registry.firstFault(type, version, each, budget)
+        spent.push(budget?.steps ?? NaN)
+        return fault
+      },
+    },
+    'com.acme.x',
+    versions,
+    data,
+  )
+  expect(fitting).toBeUndefined()
+  expect(spent.length).toBeGreaterThan(1)
+  expect(spent.length).toBeLessThan(12)
+  expect(spent.at(-1)).toBe(0)
+  expect(spent).toEqual(spent.toSorted((one, other) => other - one))
 })
 
 describe('the folder of upcasts', () => {

@@ -20,6 +20,7 @@ import type { OwnCandidate } from './own-ledger-postgres.ts'
 const rejectionSchema = z.looseObject({
   type: z.string().optional(),
   id: z.string().optional(),
+  schemaVersion: z.int().positive().optional(),
   payload: z.base64(),
   truncated: z.boolean(),
   format: z.enum(payloadFormats).optional(),
@@ -61,7 +62,9 @@ export function admittedReading(
   const id =
     envelope?.id ?? (eventIdPattern.test(rejection.id ?? '') ? rejection.id : undefined) ?? rejected.id
   const data = envelope ? envelope.data : payload
-  const version = versionFor(type, envelope?.dataschema, data, schemas)
+  // Another type has other versions.
+  const byRoute = type === rejection.type ? rejection.schemaVersion : undefined
+  const version = versionFor(type, versionNamed(type, envelope?.dataschema) ?? byRoute, data, schemas)
   const dataschema = version === undefined ? envelope?.dataschema : schemaName(type, version)
   const time = envelope?.time ?? request.time ?? rejected.time
   if (Number.isNaN(Date.parse(time))) throw refusedBecause('its time is none', 'say which, RFC 3339: time')
@@ -83,19 +86,27 @@ export function admittedReading(
   }
 }
 
-/** As the edge chooses: the one that it names, else the newest that takes it; none does: the newest, which is told why. */
+/**
+ * As the edge chooses: the one that it names, or else its route did, else the newest that takes it; none does: the newest, which is told why.
+ * @throws TidegateError `ADMISSION_REFUSED` of one that is retired
+ */
 function versionFor(
   type: string,
-  dataschema: string | undefined,
+  said: number | undefined,
   data: unknown,
   schemas: SchemaRegistry,
 ): number | undefined {
   const retired = schemas.retired(type)
+  if (said !== undefined && retired.has(said))
+    throw refusedBecause(
+      `${schemaName(type, said)} is retired`,
+      `the device has to be updated; or take ${said} out of retired in ${type}/type.yaml, and admit it then`,
+    )
   const versions = schemas
     .versions(type)
     .filter((version) => !retired.has(version))
     .toReversed()
-  return versionNamed(type, dataschema) ?? firstFitting(schemas, type, versions, data) ?? versions[0]
+  return said ?? firstFitting(schemas, type, versions, data) ?? versions[0]
 }
 
 /** Only the gateway has the schemas of payloads: what it could not read there is read nowhere, and may look like JSON all the same. */

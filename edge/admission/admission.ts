@@ -224,8 +224,8 @@ function reject(
   { makeId, quarantineBytesMax }: Accepting,
 ): Admitted {
   const time = new Date(nowMs).toISOString()
-  const format = match.route.decode?.format
-  const how = { format, decoded }
+  const { decode, schemaVersion } = match.route
+  const how = { format: decode?.format, decoded, schemaVersion }
   const rejected = { deviceId, topic, payload, type: match.type, id, ownId: makeId(nowMs), time, ...how }
   const candidate = writeCandidate(quarantine(rejected, fault, quarantineBytesMax))
   return { submission: { candidate, lane: 'normal', qos }, rejected: fault }

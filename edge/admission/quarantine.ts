@@ -50,6 +50,8 @@ export interface RejectedMessage {
   ownId: string
   /** RFC 3339; the gateway's clock. */
   time: string
+  /** Of its route: the version of its type that it is of, unless it names one. */
+  schemaVersion?: number | undefined
   /** How its payload was to be read; absent: as JSON. */
   format?: PayloadFormat | undefined
   /** What was read of it in that format. */
@@ -66,13 +68,14 @@ const topicLengthMax = 256
  * and its payload: sent again, it is a duplicate like any other. One without is one event each time, like other readings.
  */
 export function quarantine(message: RejectedMessage, fault: Fault, quarantineBytesMax: number): Candidate {
-  const { deviceId, topic, payload, type, id, ownId, time, format, decoded } = message
+  const { deviceId, topic, payload, type, id, ownId, time, schemaVersion, format, decoded } = message
   const rejection: Rejection = {
     reason: fault.reason,
     detail: legible(fault.detail, detailLengthMax),
     topic: printable(topic, topicLengthMax),
     ...(type === undefined ? {} : { type: printable(type, limits.typeLengthMax) }),
     ...(id === undefined ? {} : { id: printable(id, limits.eventIdLengthMax) }),
+    ...(schemaVersion === undefined ? {} : { schemaVersion }),
     payloadBytes: payload.length,
     payload: payload.subarray(0, quarantineBytesMax).toString('base64'),
     truncated: payload.length > quarantineBytesMax,

@@ -65,6 +65,8 @@ export interface Rejection {
   type?: string
   /** The ID it claimed, if it could be read. */
   id?: string
+  /** The version of its type that its route says it is of; absent: none. */
+  schemaVersion?: number
   payloadBytes: number
   /** The payload as received, base64; cut at the quarantine limit. */
   payload: string

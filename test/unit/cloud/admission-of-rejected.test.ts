@@ -69,6 +69,31 @@ describe('what a rejected reading becomes', () => {
     expect(admitted('{}')).not.toHaveProperty('payloadsha256')
   })
 
+  test('of the version that it names, or else its route, or else that takes it, as at the edge; never of one that is retired', () => {
+    const type = 'com.acme.climate'
+    const versions = registryOf(
+      { [type]: { 1: () => [], 2: () => [], 3: () => [], 4: () => ['no'] } },
+      { [type]: [1] },
+    )
+    const schemaOf = (named: number | undefined, more: object = {}, request: object = {}) => {
+      const said = {
+        specversion: '1.0',
+        ...(named !== undefined && { dataschema: `${type}/${named}` }),
+        data: 5,
+      }
+      const rejected = rejectedOf(JSON.stringify(said), more)
+      return admittedReading(rejected, { ...place, ...request }, versions).dataschema
+    }
+    expect(schemaOf(2)).toBe(`${type}/2`)
+    expect(schemaOf(2, { schemaVersion: 3 })).toBe(`${type}/2`)
+    expect(schemaOf(undefined, { schemaVersion: 2 })).toBe(`${type}/2`)
+    expect(schemaOf(undefined, { schemaVersion: 2, type: 'com.acme.other' }, { type })).toBe(`${type}/3`)
+    expect(schemaOf(undefined)).toBe(`${type}/3`)
+    const refused = expect.objectContaining({ code: 'ADMISSION_REFUSED' }) as Error
+    expect(() => schemaOf(1)).toThrow(refused)
+    expect(() => schemaOf(undefined, { schemaVersion: 1 })).toThrow(refused)
+  })
+
   test.each<[string, string, object, object]>([
     ['in a format that the gateway could not read', '1', { format: 'messagepack' }, {}],
     ['no JSON', '{', {}, {}],

@@ -167,7 +167,10 @@ async function count(
 function diversionBy(run: Run): Diversion {
   return {
     async parked(group, devices) {
-      const rows = await run<[string, number, boolean, boolean, boolean]>('parked', parkedSql, [group, devices])
+      const rows = await run<[string, number, boolean, boolean, boolean]>('parked', parkedSql, [
+        group,
+        devices,
+      ])
       return new Map(
         rows.map(([device, events, overflowed, failing, waitsOnly]) => [
           device,

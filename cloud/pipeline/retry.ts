@@ -65,12 +65,11 @@ export interface Attempt {
 const schemaStepMs = 60_000
 
 /** What a group needs rungs of: its ladder, and where that has no step and versions are asked for, the wait for a schema. */
-export function rungsMsOf({
-  ladderMs,
-  types,
-  wantedVersion,
-}: Pick<ConfiguredConsumer, 'ladderMs' | 'types' | 'wantedVersion'>): readonly number[] {
-  const asks = types.some((type) => wantedVersion(type) !== undefined)
+export function rungsMsOf(
+  consumer: Pick<ConfiguredConsumer, 'ladderMs' | 'types' | 'wantedVersion'>,
+): readonly number[] {
+  const { ladderMs, types } = consumer
+  const asks = types.some((type) => consumer.wantedVersion(type) !== undefined)
   return ladderMs.length === 0 && asks ? [schemaStepMs] : ladderMs
 }
 
@@ -117,11 +116,7 @@ export function jittered(delayMs: number, random: Random): number {
  * is over.
  */
 export function awaitsSchema(error: unknown): boolean {
-  return (
-    error instanceof TidegateError &&
-    error.retryable &&
-    awaitedCodes.includes(error.code)
-  )
+  return error instanceof TidegateError && error.retryable && awaitedCodes.includes(error.code)
 }
 
 /** For how long a delivery has waited: parked since it came; on rungs as long as those take, for it comes anew from each. */

@@ -21,7 +21,7 @@ export interface Schemas {
   /** The same of what comes out of history, where what was not known when it came was stored as it was recorded. */
   readStoredAs: ReadAs
   /** What brings events to this version: other than before, what was derived of them is as well. */
-  upcastersTo(type: string, version: number): readonly string[]
+  upcastersTo: (type: string, version: number) => readonly string[]
   unknown: UnknownSchemas
 }
 
@@ -68,31 +68,44 @@ interface Wanting {
   name: string
   /** By type. */
   versions: Readonly<Record<string, number>>
+  wants: (type: string) => boolean
+}
+
+interface Consuming {
+  group: string
+  types: readonly string[]
+  wantedVersion(type: string): number | undefined
   wants(type: string): boolean
 }
 
-export function wantingOf(
-  consumers: readonly {
-    group: string
-    types: readonly string[]
-    wantedVersion(type: string): number | undefined
-    wants(type: string): boolean
-  }[],
-  projections: readonly Wanting[],
-): Wanting[] {
+interface Projecting {
+  name: string
+  versions: Readonly<Record<string, number>>
+  wants(type: string): boolean
+}
+
+export function wantingOf(consumers: readonly Consuming[], projections: readonly Projecting[]): Wanting[] {
   return [
-    ...consumers.map(({ group, types, wantedVersion, wants }) => ({
-      name: `consumer ${group}`,
-      versions: Object.fromEntries(
-        types.flatMap((type) => {
-          const version = wantedVersion(type)
-          return version === undefined ? [] : [[type, version] as const]
-        }),
-      ),
-      wants,
+    ...consumers.map((consumer) => ({
+      name: `consumer ${consumer.group}`,
+      versions: versionsOf(consumer),
+      wants: (type: string) => consumer.wants(type),
     })),
-    ...projections.map(({ name, versions, wants }) => ({ name: `projection ${name}`, versions, wants })),
+    ...projections.map((projection) => ({
+      name: `projection ${projection.name}`,
+      versions: projection.versions,
+      wants: (type: string) => projection.wants(type),
+    })),
   ]
+}
+
+function versionsOf(consumer: Consuming): Record<string, number> {
+  return Object.fromEntries(
+    consumer.types.flatMap((type) => {
+      const version = consumer.wantedVersion(type)
+      return version === undefined ? [] : [[type, version] as const]
+    }),
+  )
 }
 
 /**

@@ -10,10 +10,11 @@ import { loadSchemas } from '../../../src/schemas/folder.ts'
 
 const type = 'com.acme.climate'
 let folder: string
+const needs = (name: string) => JSON.stringify({ type: 'object', required: [name] })
+
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'tidegate-retired-'))
   mkdirSync(join(folder, type))
-  const needs = (name: string) => JSON.stringify({ type: 'object', required: [name] })
   writeFileSync(join(folder, type, '1.json'), needs('temp'))
   writeFileSync(join(folder, type, '2.json'), needs('temperature'))
 })

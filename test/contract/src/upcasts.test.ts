@@ -111,12 +111,13 @@ test('nothing is left out for the sake of a condition', () => {
   expect(() => read({ t: 1, at: 7 })).toThrow(expect.objectContaining({ code: 'SCHEMA_NEWER' }))
 })
 
+const costly = (more: object) => ({
+  type: 'object',
+  properties: { text: { type: 'string', pattern: '(a|b|ab)*(a|ab)*c$' } },
+  ...more,
+})
+
 test('all versions together may cost what one check may, and so may all members that are left out (G7)', () => {
-  const costly = (more: object) => ({
-    type: 'object',
-    properties: { text: { type: 'string', pattern: '(a|b|ab)*(a|ab)*c$' } },
-    ...more,
-  })
   const folder = mkdtempSync(join(root, 'schemas-'))
   mkdirSync(join(folder, 'com.acme.x'))
   const versions = Array.from({ length: 12 }, (_, index) => index + 1)
@@ -144,6 +145,12 @@ test('all versions together may cost what one check may, and so may all members 
   expect(spent.at(-1)).toBe(0)
   expect(spent).toEqual(spent.toSorted((one, other) => other - one))
 })
+
+const loadFunction = (body: string) =>
+  load({
+    [`${upcast}/1-2.js`]: body,
+    [`${upcast}/1-2.cases.json`]: cases({ from: { a: 1 }, to: { b: 1 } }, { from: { a: 2 }, to: { b: 2 } }),
+  })
 
 describe('the folder of upcasts', () => {
   test('has one for each step to the next version that there is, declared or as a function with its cases', async () => {
@@ -217,41 +224,39 @@ describe('the folder of upcasts', () => {
   })
 
   test('has functions of the data alone: what they keep from run to run, and what JSON does not know, is found', async () => {
-    const made = (body: string) =>
-      load({
-        [`${upcast}/1-2.js`]: body,
-        [`${upcast}/1-2.cases.json`]: cases(
-          { from: { a: 1 }, to: { b: 1 } },
-          { from: { a: 2 }, to: { b: 2 } },
-        ),
-      })
     await expect(
-      made(
+      loadFunction(
         'const seen = []; export default ({ a }) => { seen.push(a); return { b: seen.length > 4 ? seen[0] : a } }',
       ),
     ).rejects.toThrow(/case 2: it makes something else of it behind other cases/)
-    await expect(made('export default () => new Map()')).rejects.toThrow(/something that JSON does not know/)
-    await expect(made('export default () => ({ b: NaN })')).rejects.toThrow(
+    await expect(loadFunction('export default () => new Map()')).rejects.toThrow(
       /something that JSON does not know/,
     )
-    await expect(made('export default (data) => ({ then() {} })')).rejects.toThrow(/answers with a promise/)
+    await expect(loadFunction('export default () => ({ b: NaN })')).rejects.toThrow(
+      /something that JSON does not know/,
+    )
+    await expect(loadFunction('export default (data) => ({ then() {} })')).rejects.toThrow(
+      /answers with a promise/,
+    )
   })
 })
 
+const measured = (more: object = {}) =>
+  JSON.stringify({ type: 'object', required: ['t'], properties: { t: { type: 'number' } }, ...more })
+
+const found = (files: Record<string, string>) => {
+  const folder = mkdtempSync(join(root, 'schemas-'))
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), text)
+  }
+  return ambiguitiesIn(folder, loadSchemas(folder))
+}
+
 describe('versions that take the same data', () => {
-  const measured = (more: object = {}) =>
-    JSON.stringify({ type: 'object', required: ['t'], properties: { t: { type: 'number' } }, ...more })
   const inUnit = (unit: string) =>
     measured({ required: ['t', 'unit'], properties: { t: { type: 'number' }, unit: { const: unit } } })
 
-  const found = (files: Record<string, string>) => {
-    const folder = mkdtempSync(join(root, 'schemas-'))
-    for (const [name, text] of Object.entries(files)) {
-      mkdirSync(dirname(join(folder, name)), { recursive: true })
-      writeFileSync(join(folder, name), text)
-    }
-    return ambiguitiesIn(folder, loadSchemas(folder))
-  }
   const step = '- unit: { path: /t, offset: -32 }\n- unit: { path: /t, scale: 5/9 }'
 
   test.each<[string, Record<string, string>, object[]]>([

@@ -17,13 +17,14 @@ const faultOf = (wanting: ReturnType<typeof wantingOf>): string | undefined => {
   }
 }
 
+const counted = (versions: Record<string, number>, types = ['#']) =>
+  rollups({ ...rollupsDefault, types, version: 2, versions })
+
 test('every version that somebody asks for has to be there, and of a type that it takes', () => {
   const consumer = (version: number) =>
     defineConsumer({ group: 'g', events: { [type]: version }, handle() {} })
   const projection = (version: number) =>
     defineProjection({ name: 'p', version: 1, events: { [type]: version }, tables: 'x', apply() {} })
-  const counted = (versions: Record<string, number>, types = ['#']) =>
-    rollups({ ...rollupsDefault, types, version: 2, versions })
   expect(faultOf(wantingOf([consumer(2)], [projection(1), counted({ [type]: 2 })]))).toBeUndefined()
   expect(faultOf(wantingOf([consumer(3)], [projection(4), counted({ [type]: 5, 'com.acme.x': 1 })]))).toMatch(
     /consumer g: com\.acme\.climate\/3\n.*projection p: com\.acme\.climate\/4\n.*projection rollups: com\.acme\.climate\/5\n.*projection rollups: com\.acme\.x\/1$/s,
@@ -33,14 +34,16 @@ test('every version that somebody asks for has to be there, and of a type that i
   )
 })
 
+const made = (events: string[] | Record<string, number>) => ({
+  ...defineProjection({ name: 'p', version: 1, events, tables: 'x', apply() {} }),
+  tables: 'x',
+})
+
+const upcasts = (digest: string) => ({
+  find: (_: string, from: number, to: number) => ({ from, to, digest, apply: (data: unknown) => data }),
+})
+
 test('another upcaster makes another projection, of those that ask for what it leads to; all others are what they were', () => {
-  const made = (events: string[] | Record<string, number>) => ({
-    ...defineProjection({ name: 'p', version: 1, events, tables: 'x', apply() {} }),
-    tables: 'x',
-  })
-  const upcasts = (digest: string) => ({
-    find: (_: string, from: number, to: number) => ({ from, to, digest, apply: (data: unknown) => data }),
-  })
   const definitionBy = (digest: string, projection: ReturnType<typeof made>): string =>
     definitionOf(projection, (of, version) =>
       upcastersTo(of, version, { registry: climateSchemas, upcasts: upcasts(digest) }),

@@ -116,7 +116,12 @@ export function jittered(delayMs: number, random: Random): number {
  * is over.
  */
 export function awaitsSchema(error: unknown): boolean {
-  return error instanceof TidegateError && error.retryable && awaitedCodes.includes(error.code)
+  return error instanceof TidegateError && error.retryable && isAwaitedCode(error.code)
+}
+
+/** The same of what is on record of a failure. */
+export function isAwaitedCode(code: string): boolean {
+  return awaitedCodes.includes(code)
 }
 
 /** For how long a delivery has waited: parked since it came; on rungs as long as those take, for it comes anew from each. */

@@ -1,6 +1,5 @@
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
-import { awaitedCodes } from '../letters/story.ts'
-import { awaitsSchema, isOutage } from '../pipeline/retry.ts'
+import { awaitsSchema, isAwaitedCode, isOutage } from '../pipeline/retry.ts'
 import type { ProjectedEvent } from './definition.ts'
 import type { Poison, VersionKey } from './versions.ts'
 
@@ -37,7 +36,7 @@ export function poisonOf(error: unknown, { cursor, source, id, type }: Projected
 
 /** It has stopped for want of a schema, and not at a fault: whoever starts tries once whether it is there now. */
 export function isAwaiting({ code }: Poison): boolean {
-  return awaitedCodes.includes(code)
+  return isAwaitedCode(code)
 }
 
 export function haltedAt({ name, version }: VersionKey, poison: Poison): TidegateError {

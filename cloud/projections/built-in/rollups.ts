@@ -1,5 +1,4 @@
 import { matchesTopic } from '../../../src/contract/wire.ts'
-import { versionsOf } from '../../pipeline/definition.ts'
 import { defineProjection, type ProjectedEvent, type Projection } from '../definition.ts'
 import { eventTimeMs } from './event-time.ts'
 import { numericFields } from './numeric-fields.ts'
@@ -125,6 +124,7 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
     : (path: string) => fields.some((one) => matchesTopic(one, path))
   const fieldsOf = memoizedFields(wants)
   const { versions = {} } = options
+  const wanted = new Map(Object.entries(versions))
   const defined = defineProjection({
     name: 'rollups',
     version,
@@ -145,7 +145,7 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
   })
   return {
     ...defined,
-    wantedVersion: versionsOf(versions),
+    wantedVersion: (type) => wanted.get(type),
     versions,
     weigh: (event) => fieldsOf(event).length,
   }

@@ -144,10 +144,9 @@ function tagged(reader: ByteReader, building: Building, tag: number | bigint): u
     const value = bigInteger(bytesOf(reader, initial & 0x1f, bigNumberBytesMax), { signed: false })
     return building.integer(tag === tags.bignum ? value : -1n - value)
   }
-  // A tag within a tag is a level as well: who has a thousand is refused before the stack is full.
-  building.deeper()
+  building.nest()
   const value = readItem(reader, building)
-  building.leave()
+  building.unnest()
   return tag === tags.epoch && typeof value === 'number' ? epochText(value, building) : value
 }
 

@@ -23,6 +23,10 @@ export interface PayloadSettings extends ProtobufSettings {
   message?: string | undefined
   /** Of Avro. Absent: `single-object`. */
   encoding?: (typeof avroEncodings)[number] | undefined
+  /** Where a plain payload holds its event ID: `a.b` or a JSON pointer. */
+  idFrom?: string | undefined
+  /** Where a plain payload holds its time, in a form that `readTime` knows. */
+  timeFrom?: string | undefined
 }
 
 /** Faults of these settings, each with the key it belongs to. */

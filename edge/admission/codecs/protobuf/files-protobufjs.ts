@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import protobuf from 'protobufjs'
 import type { ProtobufField, ProtobufMessage, ProtobufType } from './schema.ts'
 import { type ProtobufScalar, scalars } from './scalars.ts'
@@ -9,10 +10,20 @@ export interface ProtoFile {
   text: string
 }
 
-/** The imports of a .proto file, but for those that are known without a file. @throws Error it is no .proto file. */
+/** The imports of a .proto file, but for those that need no file. @throws Error it is no .proto file. */
 export function importsOf({ name, text }: ProtoFile): string[] {
   const { imports = [], weakImports = [] } = parsed(name, text, new protobuf.Root())
-  return [...imports, ...weakImports].filter((one) => protobuf.common.get(one) === null)
+  return [...imports, ...weakImports].filter((one) => !isPackaged(one))
+}
+
+/** Files of Google that protobufjs brings, besides those that it has in its code. */
+const packaged = new Set(
+  ['api', 'descriptor', 'source_context', 'type'].map((name) => `google/protobuf/${name}.proto`),
+)
+const require = createRequire(import.meta.url)
+
+function isPackaged(name: string): boolean {
+  return packaged.has(name) || protobuf.common.get(name) !== null
 }
 
 /**
@@ -34,9 +45,11 @@ export function messageIn(files: readonly ProtoFile[], fullName: string): Protob
   return compile(type, new Map())
 }
 
-/** protobufjs has some of Google's files in it; Struct and Timestamp of others may be there as well. */
 function commonOf(name: string): Record<string, protobuf.AnyNestedObject> {
-  return protobuf.common.get(name)?.nested ?? {}
+  const json = packaged.has(name)
+    ? (require(`protobufjs/${name.replace(/proto$/, 'json')}`) as protobuf.INamespace)
+    : protobuf.common.get(name)
+  return json?.nested ?? {}
 }
 
 function parsed(name: string, text: string, root: protobuf.Root): protobuf.IParserResult {

@@ -302,15 +302,11 @@ describe('Protobuf', () => {
   })
 
   test.each<[string, string, string]>([
-    [
-      'timestamp',
-      'repeated google.protobuf.Timestamp a = 1;',
-      '0a0608011080cab5ee01'.replace('0a06', '0a08').repeat(200),
-    ],
+    ['timestamp', 'repeated google.protobuf.Timestamp a = 1;', '0a0808011080cab5ee01'.repeat(200)],
     ['duration', 'repeated google.protobuf.Duration a = 1;', '0a020801'.repeat(200)],
     ['wrappers', 'repeated google.protobuf.Int64Value a = 1;', '0a020801'.repeat(200)],
     ['struct', 'repeated google.protobuf.Value a = 1;', '0a020800'.repeat(200)],
-    ['struct', 'google.protobuf.Struct a = 1;', `0a09${'0a070a016112022001'}`],
+    ['struct', 'google.protobuf.Struct a = 1;', '0a090a070a016112022001'],
     ['struct', 'repeated google.protobuf.ListValue a = 1;', '0a080a0220010a020800'.repeat(200)],
     ['struct', 'repeated int32 l = 1; map<int32, int32> m = 2;', '0801'.repeat(200)],
   ])('of %s in "%s" the JSON is counted, and little more', (name, body, hex) => {
@@ -330,6 +326,14 @@ describe('Protobuf', () => {
     const text = `${proto3} message M { oneof o { ${members} } }`
     expect(messageIn([{ name: 'a.proto', text }], 'M').always).toEqual([])
     expect(decoderOf(text)(Buffer.from('080110020803', 'hex'))).toMatchObject({ value: { m0: 3 } })
+    const times =
+      'message M { oneof o { google.protobuf.Timestamp a = 1; google.protobuf.Timestamp b = 2; } }'
+    expect(read(times, '0a001200', common('timestamp'))).toMatchObject({
+      value: { b: '1970-01-01T00:00:00Z' },
+    })
+    expect(read(times, '0a001200'.repeat(6000), common('timestamp'))).toMatchObject({
+      fault: { reason: 'TOO_MANY_VALUES' },
+    })
   })
 
   test.each([

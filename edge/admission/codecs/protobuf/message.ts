@@ -181,8 +181,14 @@ class MessageReading {
     this.#current ??= new Map()
     const before = this.#current.get(field.oneof)
     if (before === field) return
-    if (before) this.#values.delete(before)
+    if (before) this.#drop(before)
     this.#current.set(field.oneof, field)
+  }
+
+  /** A message that was made for nothing counts as one all the same. */
+  #drop(field: ProtobufField): void {
+    if (this.#values.get(field) instanceof MessageReading) this.#building.container()
+    this.#values.delete(field)
   }
 
   /** A message of two fields, key and value, either of which may be missing. Of several with one key the last counts. */

@@ -23,6 +23,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   projections: async () => (await import('../cloud/tool/projections/command.ts')).registerProjectionsCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,
+  asyncapi: async () => (await import('./asyncapi/command.ts')).registerAsyncapiCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,
   simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,

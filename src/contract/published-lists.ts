@@ -53,7 +53,8 @@ function digestOf(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex')
 }
 
-const schema: z.ZodType<SignedLists> = z.object({
+/** The message as a gateway demands it, but for who has signed it. */
+export const signedListsSchema: z.ZodType<SignedLists> = z.object({
   number: z.int().min(1),
   issued: z.iso.datetime(),
   crl: z.string().max(listCharactersMax),
@@ -81,7 +82,7 @@ export function verifyLists(json: Uint8Array, keys: Iterable<KeyObject>): Signed
 
 function read(json: Uint8Array): SignedLists {
   try {
-    return schema.parse(JSON.parse(Buffer.from(json).toString('utf8')))
+    return signedListsSchema.parse(JSON.parse(Buffer.from(json).toString('utf8')))
   } catch (error) {
     throw invalidLists(
       `they cannot be read (${error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error)})`,

@@ -1,0 +1,275 @@
+import { exchangeTopology, groupTopology, type QueueArguments } from '../../cloud/amqp/topology.ts'
+import { entrySchema } from '../../cloud/history/ledger-entry.ts'
+import type { EdgeConfig } from '../../edge/config.ts'
+import { checkpointSchema, checkpointType } from '../../src/contract/checkpoint.ts'
+import { type Event, type LedgerEntry, ledgerType, rejectedType } from '../../src/contract/event.ts'
+import { signedListsSchema } from '../../src/contract/published-lists.ts'
+import { listsQueue, partitionName, partitionQueue, wire } from '../../src/contract/wire.ts'
+import { publishesOf } from './devices.ts'
+import { plainSchemaOf } from './envelope.ts'
+import type { Examples } from './examples.ts'
+import { batchHeadersSchema, letterHeadersSchema } from './headers.ts'
+import type { Json } from './json.ts'
+import { type Channel, messagesOf, noParts, operationOn, type Parts, present } from './parts.ts'
+import { pointerTo, type Schemas, standardFormat, type Version } from './schemas.ts'
+
+export type Uplink = Pick<EdgeConfig['uplink'], 'exchange' | 'partitions' | 'batch'>
+
+/** What gateways publish to RabbitMQ, and what the cloud makes there: AMQP 0.9.1. */
+export function brokerParts(schemas: Schemas, uplink: Uplink, examples: Examples): Parts {
+  const parts = new BrokerParts(uplink)
+  for (const type of schemas.registry.types) {
+    const versions = schemas.versions.filter((version) => version.type === type)
+    parts.addType(type, versions, examples)
+  }
+  parts.addOwnTypes(examples)
+  parts.addQueues()
+  return parts.made
+}
+
+class BrokerParts {
+  readonly made = noParts()
+  readonly #uplink: Uplink
+
+  constructor(uplink: Uplink) {
+    this.#uplink = uplink
+  }
+
+  /** All versions of a type have one routing key; `dataschema` says which one it is. */
+  addType(type: string, versions: readonly Version[], examples: Examples): void {
+    const recorded: Event[] = []
+    const keys = versions.map((version) => {
+      const events = examples.recorded(publishesOf(version, examples))
+      recorded.push(...events)
+      const data = version.schemaFormat === standardFormat ? { $ref: pointerTo(version) } : {}
+      return this.#event(version.key, version.title, eventOf(type, data, version.name), events.slice(0, 1))
+    })
+    const batch = this.#batch(`${type}.batch`, keys, recorded, type)
+    this.#addEvents(type, [...keys, batch], versions.at(-1)?.title ?? type)
+  }
+
+  /** What the gateway itself says. */
+  addOwnTypes(examples: Examples): void {
+    const rejected = examples.rejected()
+    const lost: LedgerEntry = {
+      kind: 'undelivered',
+      epoch: rejected?.epoch ?? '',
+      ranges: [{ from: 1, to: 1, reason: 'expired' }],
+    }
+    const own: [string, string, Json, Event | undefined][] = [
+      [rejectedType, 'A reading that broke a rule', rejectionSchema, rejected],
+      [
+        ledgerType,
+        'What will not arrive, and why',
+        plainSchemaOf(entrySchema),
+        examples.ownEvent(ledgerType, lost),
+      ],
+      [checkpointType, 'The gateway’s signature of its chain', plainSchemaOf(checkpointSchema), undefined],
+    ]
+    for (const [type, title, schema, example] of own) {
+      const key = this.#event(type, title, eventOf(type, schema), example ? [example] : [])
+      this.#addEvents(type, [key, this.#batch(`${type}.batch`, [key], [], type)], title)
+    }
+  }
+
+  addQueues(): void {
+    const group = '{group}'
+    const delayMs = 1000
+    const options = { group, types: ['#'], ordered: true, ladderMs: [delayMs], partitions: 1, mirror: true }
+    const [partition, rung, mirror] = groupTopology(options).queues
+    const [unroutable] = exchangeTopology().queues
+    const event = this.#anyEvent()
+    const letter = this.#letter()
+    this.#queue('group.partition', {
+      address: partitionQueue(group, 0).replace(partitionName(0), '{partition}'),
+      title: 'What waits for a consumer group, of one partition',
+      description:
+        'Bound to the exchange with <partition>.<type pattern>; one consumer at a time for ordered groups. A consumer that is none of Tidegate’s binds a queue of its own in the same way. Delivery is at least once: (source, id) tells what is known.',
+      arguments: partition?.arguments,
+      messages: [...event, letter],
+    })
+    this.#queue('group.rung', {
+      address: (rung?.name ?? '').replace(/[^.]+$/, '{delay}'),
+      title: 'Letters that wait before they are tried again',
+      description: 'By its TTL a letter goes back to the queue that is its routing key.',
+      arguments: { ...rung?.arguments, 'x-message-ttl': 'the delay' } as QueueArguments,
+      messages: [letter],
+    })
+    this.#queue('group.dead', {
+      address: mirror?.name ?? '',
+      title: 'Copies of a group’s newest dead letters',
+      description:
+        'For other tools: the letters themselves are rows of PostgreSQL. At its bounds the oldest go.',
+      arguments: mirror?.arguments,
+      messages: [letter],
+    })
+    this.#queue('unroutable', {
+      address: unroutable?.name ?? '',
+      title: 'What no group wanted',
+      description: `The alternate exchange of ${wire.exchange}. Published again after a cloud has started.`,
+      arguments: unroutable?.arguments,
+      messages: event,
+    })
+    this.#queue('lists', {
+      address: listsQueue('{gateway}'),
+      title: 'Who is not to be let in: the newest lists for one gateway',
+      description: `Bound to the fanout exchange ${wire.lists}. Signed by a root CA.`,
+      messages: [
+        this.#message('lists', {
+          title: 'Revocation lists and who is denied, signed',
+          contentType: 'application/json',
+          payload: { schemaFormat: standardFormat, schema: plainSchemaOf(signedListsSchema) },
+        }),
+      ],
+    })
+  }
+
+  #addEvents(type: string, messages: readonly string[], description: string): void {
+    const key = `amqp.${type}`
+    const { exchange } = this.#uplink
+    this.#channel(key, {
+      address: `{partition}.${type}`,
+      title: type,
+      description,
+      parameters: { partition: { $ref: '#/components/parameters/partition' } },
+      messages: messagesOf(messages),
+      bindings: {
+        amqp: {
+          is: 'routingKey',
+          exchange: { name: exchange, type: 'topic', durable: true, autoDelete: false },
+          bindingVersion: '0.3.0',
+        },
+      },
+    })
+    this.#send(
+      key,
+      `Publish events of type ${type}`,
+      'Persistent and mandatory; an event leaves the gateway’s outbox only after RabbitMQ has confirmed that a queue holds it. `user_id` is the user that the gateway connects as.',
+    )
+  }
+
+  #queue(key: string, queue: QueueChannel): void {
+    const { address, title, description, messages } = queue
+    const names = [...address.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name)
+    const references = names.map((name) => [name, { $ref: `#/components/parameters/${name}` }])
+    const own = { name: address, durable: true, exclusive: false, autoDelete: false }
+    this.#channel(`amqp.${key}`, {
+      address,
+      ...present({ title, description, 'x-tidegate-arguments': queue.arguments }),
+      ...(names.length > 0 && { parameters: Object.fromEntries(references) as Json }),
+      messages: messagesOf(messages),
+      bindings: { amqp: { is: 'queue', queue: own, bindingVersion: '0.3.0' } },
+    })
+    this.#send(`amqp.${key}`, title)
+  }
+
+  #channel(key: string, { address, ...more }: Channel): void {
+    this.made.channels[key] = { address, servers: [{ $ref: '#/servers/rabbitmq' }], ...more }
+  }
+
+  #send(key: string, summary: string, description?: string): void {
+    const amqp = { deliveryMode: 2, mandatory: true, timestamp: true, bindingVersion: '0.3.0' }
+    const more = { ...present({ summary, description }), ...(description && { bindings: { amqp } }) }
+    const channel = this.made.channels[key] as Channel
+    this.made.operations[`send.${key}`] = operationOn(key, channel, 'send', more)
+  }
+
+  #event(key: string, title: string, schema: Json, examples: readonly Event[]): string {
+    return this.#message(key, {
+      title,
+      contentType: wire.contentType,
+      payload: { schemaFormat: standardFormat, schema },
+      ...(examples.length > 0 && {
+        examples: examples.map((payload) => ({
+          name: 'event',
+          summary: 'as the gateway records it',
+          payload,
+        })),
+      }),
+    })
+  }
+
+  /** An array of the events’ texts, verbatim. */
+  #batch(key: string, events: readonly string[], recorded: readonly Event[], type: string): string {
+    const anyOf = events.map((event) => ({ $ref: `#/components/messages/${event}/payload/schema` }))
+    const [first] = recorded
+    const header = { 'tidegate-batch-events': recorded.length, ...placesOf(recorded) }
+    return this.#message(key, {
+      title: `Events of type ${type}, put together`,
+      contentType: wire.batchContentType,
+      headers: batchHeadersSchema,
+      payload: { schemaFormat: standardFormat, schema: { type: 'array', minItems: 1, items: { anyOf } } },
+      ...(this.#uplink.batch.compress && { bindings: { amqp: { contentEncoding: wire.deflate } } }),
+      ...(first && { examples: [{ name: 'batch', headers: header, payload: recorded }] }),
+    })
+  }
+
+  #anyEvent(): string[] {
+    const payload = { $ref: '#/components/schemas/Event' }
+    const event = this.#message('event', { title: 'An event', contentType: wire.contentType, payload })
+    const schema = { type: 'array', minItems: 1, items: { $ref: '#/components/schemas/Event/schema' } }
+    const batch = this.#message('batch', {
+      title: 'Events, put together',
+      contentType: wire.batchContentType,
+      headers: batchHeadersSchema,
+      payload: { schemaFormat: standardFormat, schema },
+    })
+    return [event, batch]
+  }
+
+  #letter(): string {
+    return this.#message('letter', {
+      title: 'An event with the story of its failures',
+      summary: 'body and properties as they came; the story is in the headers',
+      headers: letterHeadersSchema,
+      payload: {},
+    })
+  }
+
+  #message(key: string, message: Json): string {
+    this.made.messages[key] ??= { name: key, ...message }
+    return key
+  }
+}
+
+interface QueueChannel {
+  address: string
+  title: string
+  description: string
+  arguments?: QueueArguments | undefined
+  messages: readonly string[]
+}
+
+function eventOf(type: string, data: Json, dataschema?: string): Json {
+  const properties = {
+    type: { const: type },
+    ...(dataschema !== undefined && { dataschema: { const: dataschema } }),
+    data,
+  }
+  return { allOf: [{ $ref: '#/components/schemas/Event/schema' }, { properties }] }
+}
+
+function placesOf(recorded: readonly Event[]): Json {
+  return {
+    'tidegate-batch-first': recorded[0]?.sequence,
+    'tidegate-batch-last': recorded.at(-1)?.sequence,
+  }
+}
+
+const text = (description: string): Json => ({ type: 'string', description })
+
+/** Data of a rejected event: src/contract/event.ts, `Rejection`. */
+const rejectionSchema: Json = {
+  type: 'object',
+  properties: {
+    reason: text('stable code: docs/ERRORS.md has a line for each'),
+    detail: text('one line a person can act on, with the path of each fault'),
+    topic: { ...text('at most 256 characters of it'), maxLength: 256 },
+    type: text('the type it would have had, if that is known'),
+    id: text('the ID it claimed, if it could be read'),
+    payloadBytes: { type: 'integer', minimum: 0 },
+    payload: text('as received, base64; cut at events.quarantineBytesMax'),
+    truncated: { type: 'boolean' },
+  },
+  required: ['reason', 'detail', 'topic', 'payloadBytes', 'payload', 'truncated'],
+}

@@ -1,0 +1,90 @@
+import type { EdgeConfig } from '../../edge/config.ts'
+import { partitionName } from '../../src/contract/wire.ts'
+import { brokerParts } from './broker.ts'
+import { deviceParts } from './devices.ts'
+import { deviceEventComponent, eventComponent } from './envelope.ts'
+import { Examples } from './examples.ts'
+import type { Json } from './json.ts'
+import { componentsOf, type Schemas } from './schemas.ts'
+
+/** What the document is made of: a gateway's configuration, or the defaults of one. */
+export type Topology = Pick<EdgeConfig, 'routes' | 'schemas' | 'events'> & {
+  mqtt: Pick<EdgeConfig['mqtt'], 'port' | 'subscribe'>
+  uplink: Pick<EdgeConfig['uplink'], 'url' | 'exchange' | 'partitions' | 'batch'>
+}
+
+/**
+ * The AsyncAPI 3.0 document of a gateway and the cloud behind it: what devices may send, what goes over RabbitMQ, in which form. Made of
+ * the schemas, the routes and the topology that the programs themselves work with, so that it cannot say what is not so. The application
+ * that it describes is Tidegate: it receives from devices, and sends to queues.
+ */
+export function asyncapiOf(schemas: Schemas, topology: Topology): Json {
+  const examples = new Examples(schemas, topology)
+  const devices = deviceParts(schemas, topology as EdgeConfig, examples)
+  const broker = brokerParts(schemas, topology.uplink, examples)
+  return {
+    asyncapi: '3.0.0',
+    info: {
+      title: 'Tidegate events',
+      version: '1',
+      description:
+        'What devices send to a gateway over MQTT, and what comes of it on RabbitMQ. docs/WIRE.md explains envelope, chain, batches and headers.',
+      license: { name: 'Apache-2.0' },
+    },
+    defaultContentType: 'application/json',
+    servers: serversOf(topology),
+    channels: { ...devices.channels, ...broker.channels },
+    operations: { ...devices.operations, ...broker.operations },
+    components: {
+      securitySchemes: {
+        certificate: {
+          type: 'X509',
+          description: 'A client certificate; its common name is the device ID, or the gateway',
+        },
+        password: { type: 'userPassword', description: 'The user is the gateway’s: docs/OPERATIONS.md' },
+      },
+      parameters: parametersOf(topology.uplink.partitions),
+      schemas: {
+        ...componentsOf(schemas.versions),
+        Event: eventComponent(),
+        DeviceEvent: deviceEventComponent(),
+      },
+      messages: { ...devices.messages, ...broker.messages },
+    },
+  }
+}
+
+function serversOf({ mqtt, uplink }: Topology): Json {
+  // Of the address the host alone: it may hold a password.
+  const { protocol, host } = new URL(uplink.url)
+  return {
+    gateway: {
+      host: `{gateway}:${mqtt.port}`,
+      protocol: 'mqtts',
+      protocolVersion: '3.1.1',
+      description: 'A gateway: `tidegate edge`',
+      variables: { gateway: { default: 'gateway.example', description: 'where the gateway is' } },
+      security: [{ $ref: '#/components/securitySchemes/certificate' }],
+    },
+    rabbitmq: {
+      host,
+      protocol: protocol.replace(':', ''),
+      protocolVersion: '0.9.1',
+      description: 'The RabbitMQ between gateways and `tidegate cloud`',
+      security: [
+        { $ref: '#/components/securitySchemes/password' },
+        { $ref: '#/components/securitySchemes/certificate' },
+      ],
+    },
+  }
+}
+
+function parametersOf(partitions: number): Json {
+  const numbers = Array.from({ length: partitions }, (_, partition) => partitionName(partition))
+  return {
+    partition: { description: 'FNV-1a (32 bit) of the device ID modulo the partitions', enum: numbers },
+    group: { description: 'a consumer group' },
+    delay: { description: 'how long letters wait there', examples: ['5s', '30s', '2m'] },
+    gateway: { description: 'the name of a gateway' },
+  }
+}

@@ -1,0 +1,25 @@
+export type Json = Readonly<Record<string, unknown>>
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** What a pointer within a document (RFC 6901, as the fragment of a URI) leads to; undefined: nothing. */
+export function resolvePointer(document: unknown, pointer: string): unknown {
+  let found = document
+  for (const part of pointer.replace(/^#\/?/, '').split('/')) {
+    if (part === '' && pointer.length < 3) return found
+    const step = decoded(part).replaceAll('~1', '/').replaceAll('~0', '~')
+    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, step)) return undefined
+    found = (found as Record<string, unknown>)[step]
+  }
+  return found
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}

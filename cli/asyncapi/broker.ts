@@ -16,12 +16,17 @@ import { pointerTo, type Schemas, standardFormat, type Version } from './schemas
 export type Uplink = Pick<EdgeConfig['uplink'], 'exchange' | 'partitions' | 'batch'>
 
 /** What gateways publish to RabbitMQ, and what the cloud makes there: AMQP 0.9.1. */
-export function brokerParts(schemas: Schemas, uplink: Uplink, examples: Examples): Parts {
+export function brokerParts(
+  schemas: Schemas,
+  { uplink, isOpen }: { uplink: Uplink; isOpen: boolean },
+  examples: Examples,
+): Parts {
   const parts = new BrokerParts(uplink)
   for (const type of schemas.registry.types) {
     const versions = schemas.versions.filter((version) => version.type === type)
     parts.addType(type, versions, examples)
   }
+  if (isOpen) parts.addUnchecked()
   parts.addOwnTypes(examples)
   parts.addQueues()
   return parts.made
@@ -46,6 +51,11 @@ class BrokerParts {
     })
     const batch = this.#batch(`${type}.batch`, keys, recorded, type)
     this.#addEvents(type, [...keys, batch], versions.at(-1)?.title ?? type)
+  }
+
+  /** Types that have no schema. */
+  addUnchecked(): void {
+    this.#addEvents('{type}', this.#anyEvent(), 'Any other type: it has no schema, and nothing is checked')
   }
 
   /** What the gateway itself says. */
@@ -125,13 +135,17 @@ class BrokerParts {
   }
 
   #addEvents(type: string, messages: readonly string[], description: string): void {
-    const key = `amqp.${type}`
+    const isNamed = type !== '{type}'
+    const key = isNamed ? `amqp.${type}` : 'amqp.type'
     const { exchange } = this.#uplink
     this.#channel(key, {
       address: `{partition}.${type}`,
-      title: type,
+      title: isNamed ? type : 'Events of types that have no schema',
       description,
-      parameters: { partition: { $ref: '#/components/parameters/partition' } },
+      parameters: {
+        partition: { $ref: '#/components/parameters/partition' },
+        ...(!isNamed && { type: { $ref: '#/components/parameters/type' } }),
+      },
       messages: messagesOf(messages),
       bindings: {
         amqp: {
@@ -192,7 +206,6 @@ class BrokerParts {
   /** An array of the events’ texts, verbatim. */
   #batch(key: string, events: readonly string[], recorded: readonly Event[], type: string): string {
     const anyOf = events.map((event) => ({ $ref: `#/components/messages/${event}/payload/schema` }))
-    const [first] = recorded
     const header = { 'tidegate-batch-events': recorded.length, ...placesOf(recorded) }
     return this.#message(key, {
       title: `Events of type ${type}, put together`,
@@ -200,7 +213,7 @@ class BrokerParts {
       headers: batchHeadersSchema,
       payload: { schemaFormat: standardFormat, schema: { type: 'array', minItems: 1, items: { anyOf } } },
       ...(this.#uplink.batch.compress && { bindings: { amqp: { contentEncoding: wire.deflate } } }),
-      ...(first && { examples: [{ name: 'batch', headers: header, payload: recorded }] }),
+      ...(recorded.length > 1 && { examples: [{ name: 'batch', headers: header, payload: recorded }] }),
     })
   }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { ownEvents, type Route } from '../../edge/admission/routes/routes.ts'
 import type { EdgeConfig } from '../../edge/config.ts'
 import { type Example, exampleParameters, type Examples, type Published } from './examples.ts'
@@ -25,7 +26,7 @@ export function publishesOf(version: Version, examples: Examples): Published[] {
   const { device } = exampleParameters
   const topic = `devices/${device}/events/${version.type}`
   const event = examples.cloudEventOf(version)
-  const data = version.isNewest ? examples.dataOf(version) : undefined
+  const [data] = version.isNewest ? examples.dataOf(version) : []
   return [event, data]
     .filter((payload) => payload !== undefined)
     .map((payload) => ({ deviceId: device, topic, payload: JSON.stringify(payload) }))
@@ -110,8 +111,6 @@ class DeviceParts {
   /** The newest version may come as it is; every one as a CloudEvent that names it. */
   #versionMessages(version: Version, route: Route): string[] {
     const { key, title, name, type } = version
-    const isOwn = route === ownEvents
-    const dated = route.timeFrom !== undefined || route.idFrom !== undefined
     const event = this.#examples.cloudEventOf(version)
     const data = this.#examples.dataOf(version, route)
     const eventKey = this.#message(`${key}.cloudevent`, {
@@ -119,7 +118,11 @@ class DeviceParts {
       summary: `${name}, named by the event`,
       contentType: 'application/cloudevents+json',
       payload: deviceEventOf(version),
-      examples: examplesOf('cloudevent', `${type} as a CloudEvent that names its version`, event),
+      examples: examplesOf(
+        'cloudevent',
+        `${type} as a CloudEvent that names its version`,
+        event === undefined ? [] : [event],
+      ),
     })
     if (!version.isNewest) return [eventKey]
     const plain = {
@@ -130,8 +133,8 @@ class DeviceParts {
       examples: examplesOf('data', `${type} as plain data`, data),
     }
     // Where a route reads time or ID out of the data, an example has them.
-    const wanted = isOwn || !dated ? `${key}.data` : freeKey(this.made.messages, `${key}.data.routed`)
-    return [this.#message(wanted, plain), eventKey]
+    const isRead = route.timeFrom !== undefined || route.idFrom !== undefined
+    return [this.#message(isRead ? `${key}.data.routed` : `${key}.data`, plain), eventKey]
   }
 
   #uncheckedMessages(): string[] {
@@ -160,8 +163,15 @@ class DeviceParts {
   }
 
   #message(key: string, message: Json): string {
-    this.made.messages[key] ??= present({ name: key, ...message })
-    return key
+    const { messages } = this.made
+    const named = (name: string): Json => present({ name, ...message })
+    const same = Object.keys(messages).find(
+      (one) => one.startsWith(key) && isDeepStrictEqual(messages[one], named(one)),
+    )
+    if (same !== undefined) return same
+    const free = freeKey(messages, key)
+    messages[free] = named(free)
+    return free
   }
 
   #addChannel(topic: string, messages: readonly string[], more: Json): string {
@@ -195,8 +205,8 @@ class DeviceParts {
   }
 }
 
-function examplesOf(name: string, summary: string, payload: unknown): Example[] | undefined {
-  return payload === undefined ? undefined : [{ name, summary, payload }]
+function examplesOf(name: string, summary: string, payloads: readonly unknown[]): Example[] | undefined {
+  return payloads.length === 0 ? undefined : payloads.map((payload) => ({ name, summary, payload }))
 }
 
 /** A reference leads from one dialect into another nowhere: there the data is described beside. */

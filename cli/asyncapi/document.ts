@@ -21,7 +21,8 @@ export type Topology = Pick<EdgeConfig, 'routes' | 'schemas' | 'events'> & {
 export function asyncapiOf(schemas: Schemas, topology: Topology): Json {
   const examples = new Examples(schemas, topology)
   const devices = deviceParts(schemas, topology as EdgeConfig, examples)
-  const broker = brokerParts(schemas, topology.uplink, examples)
+  const isOpen = topology.schemas.unknownTypes === 'accept'
+  const broker = brokerParts(schemas, { uplink: topology.uplink, isOpen }, examples)
   return {
     asyncapi: '3.0.0',
     info: {
@@ -83,6 +84,7 @@ function parametersOf(partitions: number): Json {
   const numbers = Array.from({ length: partitions }, (_, partition) => partitionName(partition))
   return {
     partition: { description: 'FNV-1a (32 bit) of the device ID modulo the partitions', enum: numbers },
+    type: { description: 'the event type' },
     group: { description: 'a consumer group' },
     delay: { description: 'how long letters wait there', examples: ['5s', '30s', '2m'] },
     gateway: { description: 'the name of a gateway' },

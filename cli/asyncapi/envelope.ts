@@ -83,7 +83,7 @@ export function plainSchemaOf(schema: z.ZodType): Json {
     '~standard': __,
     ...document
   } = z.toJSONSchema(schema, {
-    io: 'output',
+    io: 'input',
     target: 'draft-2020-12',
     unrepresentable: 'any',
     override: ({ jsonSchema }) => {

@@ -73,8 +73,14 @@ function objectOf(schema: Record<string, unknown>, root: unknown, depth: number)
     Object.entries(properties)
       // Deep ones are for what recurses.
       .filter(([name]) => depth < 4 || required.has(name))
-      .map(([name, one]) => [name, make(one, root, depth + 1)]),
+      .map(([name, one]) => [name, make(dated(name, one), root, depth + 1)]),
   )
+}
+
+/** A text that is called a time is one. */
+function dated(name: string, schema: unknown): unknown {
+  const isTime = /time$/i.test(name) && isObject(schema) && schema['type'] === 'string'
+  return isTime ? { format: 'date-time', ...schema } : schema
 }
 
 /** What is wished for, if the bounds allow it; else what is in their middle. */

@@ -21,6 +21,9 @@ const gateway = 'gateway-1'
 const epoch = '01KG8M2N3P4Q5R6S7T8V9WXYZ0'
 const exampleTime = '2026-01-31T12:00:00.000Z'
 
+/** Of one message. */
+const examplesMax = 3
+
 export interface Example {
   name: string
   summary: string
@@ -62,20 +65,21 @@ export class Examples {
     })
   }
 
-  /** Data that conforms to a version; where a route reads time and ID from it, it has them. Undefined: none could be made. */
-  dataOf(version: Version, route: Partial<Route> = {}): unknown {
+  /** Data that conforms to a version; where a route reads time and ID from it, it has them. None: none could be made. */
+  dataOf(version: Version, route: Partial<Route> = {}): unknown[] {
     const conforms = (data: unknown): boolean =>
       this.#schemas.registry.faults(version.type, version.version, data).length === 0
-    const found = exampleData(version.schema).find(conforms)
-    if (found === undefined) return undefined
-    const dated = withMember(found, route.timeFrom, exampleTime)
-    const named = withMember(conforms(dated) ? dated : found, route.idFrom, 'example-1')
-    return conforms(named) ? named : found
+    const found = exampleData(version.schema).filter(conforms).slice(0, examplesMax)
+    return found.map((data) => {
+      const dated = withMember(data, route.timeFrom, exampleTime)
+      const named = withMember(conforms(dated) ? dated : data, route.idFrom, 'example-1')
+      return conforms(named) ? named : data
+    })
   }
 
   /** A CloudEvent as a device sends it, which names the version that it follows. */
   cloudEventOf(version: Version): Json | undefined {
-    const data = this.dataOf(version)
+    const [data] = this.dataOf(version)
     if (data === undefined) return undefined
     const { type, name: dataschema } = version
     const id = `example-${version.key}`

@@ -67,7 +67,7 @@ function anchorIn(value: unknown, anchor: string, pointer: string): string | und
   if (typeof value !== 'object' || value === null) return undefined
   if ('$anchor' in value && value.$anchor === anchor) return pointer
   for (const [name, one] of Object.entries(value)) {
-    const step = encodeURIComponent(name.replaceAll('~', '~0').replaceAll('/', '~1'))
+    const step = encodeURIComponent(name.replaceAll('~', '~0').replaceAll('/', '~1')).replaceAll('%24', '$')
     const found = data.has(name) ? undefined : anchorIn(one, anchor, `${pointer}/${step}`)
     if (found !== undefined) return found
   }

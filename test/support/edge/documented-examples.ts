@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs'
+import type { Event } from '../../../src/contract/event.ts'
+
+export interface DocumentedMessage {
+  summary?: string
+  examples?: { payload: unknown; headers?: Record<string, unknown> }[]
+}
+
+interface Channel {
+  address: string
+  parameters?: Record<string, { examples?: string[] }>
+  messages: Record<string, unknown>
+  'x-tidegate-route'?: { devices?: string[] }
+  'x-tidegate-type'?: string
+}
+
+interface Document {
+  channels: Record<string, Channel>
+  components: { messages: Record<string, DocumentedMessage> }
+}
+
+/** What a device is said to publish, and what is to come of it. */
+export interface DocumentedPublish {
+  message: string
+  device: string
+  topic: string
+  payload: Record<string, unknown>
+  type: string
+}
+
+const root = new URL('../../../', import.meta.url)
+const document = JSON.parse(readFileSync(new URL('docs/asyncapi.json', root), 'utf8')) as Document
+export const documentedMessages = document.components.messages
+
+/** Every example of every message of every channel of docs/asyncapi.json that takes events from devices. */
+export const documentedPublishes: DocumentedPublish[] = Object.values(document.channels).flatMap(
+  (channel) => {
+    const type = channel['x-tidegate-type']
+    if (type === undefined) return []
+    const { parameters = {} } = channel
+    const topic = channel.address.replaceAll(
+      /\{(\w+)\}/g,
+      (_, name: string) => parameters[name]?.examples?.[0] ?? name,
+    )
+    const device =
+      parameters['device']?.examples?.[0] ?? channel['x-tidegate-route']?.devices?.[0] ?? 'sensor-1'
+    return Object.keys(channel.messages).flatMap((message) =>
+      (documentedMessages[message]?.examples ?? []).map(({ payload }) => ({
+        message,
+        device,
+        topic,
+        payload: payload as Record<string, unknown>,
+        type,
+      })),
+    )
+  },
+)
+
+/** The events that it shows on RabbitMQ, alone or in a batch, each once, by their place in the ledger. */
+export const documentedEvents: Event[] = [
+  ...new Map(
+    Object.values(documentedMessages)
+      .flatMap(({ examples = [] }) => examples.flatMap(({ payload }) => payload))
+      .filter(isEvent)
+      .map((event) => [event.sequence, event]),
+  ).values(),
+].toSorted((one, other) => one.sequence - other.sequence)
+
+export function isEvent(payload: unknown): payload is Event {
+  return typeof payload === 'object' && payload !== null && 'chain' in payload
+}
+
+/** The blocks of JSON of docs/WIRE.md. */
+export const wireBlocks: Record<string, unknown>[] = [
+  ...readFileSync(new URL('docs/WIRE.md', root), 'utf8').matchAll(/^```json\n([^]*?)^```$/gm),
+].map(([, text = '']) => JSON.parse(text) as Record<string, unknown>)

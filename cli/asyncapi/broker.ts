@@ -90,7 +90,7 @@ class BrokerParts {
     const [unroutable] = exchangeTopology().queues
     const event = this.#anyEvent()
     const letter = this.#letter()
-    this.#queue('group.partition', {
+    this.#queue('group-partition', {
       address: partitionQueue(group, 0).replace(partitionName(0), '{partition}'),
       title: 'What waits for a consumer group, of one partition',
       description:
@@ -98,14 +98,14 @@ class BrokerParts {
       arguments: partition?.arguments,
       messages: [...event, letter],
     })
-    this.#queue('group.rung', {
+    this.#queue('group-rung', {
       address: (rung?.name ?? '').replace(/[^.]+$/, '{delay}'),
       title: 'Letters that wait before they are tried again',
       description: 'By its TTL a letter goes back to the queue that is its routing key.',
       arguments: { ...rung?.arguments, 'x-message-ttl': 'the delay' } as QueueArguments,
       messages: [letter],
     })
-    this.#queue('group.dead', {
+    this.#queue('group-dead', {
       address: mirror?.name ?? '',
       title: 'Copies of a group’s newest dead letters',
       description:

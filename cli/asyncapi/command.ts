@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander'
 import { allRoutes } from '../../cloud/api/routes/all.ts'
 import { openapiOf } from '../../cloud/api/routes/openapi.ts'
 import { edgeConfigSchema, loadEdgeConfig } from '../../edge/config.ts'
-import { TidegateError } from '../../src/errors.ts'
+import { messageOf, TidegateError } from '../../src/errors.ts'
 import { asyncapiOf, type Topology } from './document.ts'
 import type { Json } from './json.ts'
 import { pageOf } from './page/page.ts'
@@ -23,8 +23,8 @@ export function registerAsyncapiCommand(program: Command): void {
     .option('--html <file>', 'write a page to read instead, of this and of the HTTP API')
     .action((options: Options) => {
       const document = documentOf(options)
-      if (options.html !== undefined) writeFileSync(options.html, pageOf(document, openapiOf(allRoutes)))
-      if (options.out !== undefined) writeFileSync(options.out, textOf(document))
+      if (options.html !== undefined) write(options.html, pageOf(document, openapiOf(allRoutes)))
+      if (options.out !== undefined) write(options.out, textOf(document))
       else if (options.html === undefined) process.stdout.write(textOf(document))
     })
 }
@@ -60,4 +60,17 @@ function defaultsWith(folder: string | undefined): Topology {
 /** As it is committed. */
 export function textOf(document: Json): string {
   return `${JSON.stringify(document, undefined, 2)}\n`
+}
+
+function write(file: string, text: string): void {
+  try {
+    writeFileSync(file, text)
+  } catch (cause) {
+    throw new TidegateError('DOCUMENT_UNWRITABLE', {
+      message: `cannot write ${file}: ${messageOf(cause)}`,
+      retryable: false,
+      hint: 'name a file in a folder that is there, that this user may write to',
+      cause,
+    })
+  }
 }

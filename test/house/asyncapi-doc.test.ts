@@ -7,6 +7,7 @@ import { expect, test } from 'vitest'
 import { textOf } from '../../cli/asyncapi/command.ts'
 import { asyncapiOf } from '../../cli/asyncapi/document.ts'
 import { isObject, type Json, resolvePointer } from '../../cli/asyncapi/json.ts'
+import { pageOf } from '../../cli/asyncapi/page/page.ts'
 import { readSchemas } from '../../cli/asyncapi/schemas.ts'
 import { loadEdgeConfig } from '../../edge/config.ts'
 import { root } from './sources.ts'
@@ -70,6 +71,19 @@ test('every example in docs/asyncapi.json conforms to what its message says, and
   expect(versions.length).toBeGreaterThan(8)
   const shown = (key: string): boolean => messages[key]?.['examples'] !== undefined
   expect(versions.filter((key) => !shown(key) || !shown(`${key}.cloudevent`))).toEqual([])
+})
+
+test('the page of both documents has each place once, and every link of it leads to one', () => {
+  const openapi = JSON.parse(readFileSync(join(root, 'docs/openapi.json'), 'utf8')) as Json
+  const page = pageOf(document, openapi)
+  const ids = [...page.matchAll(/ id="([^"]*)"/g)].map(([, id = '']) => id)
+  const links = [...page.matchAll(/ href="#([^"]*)"/g)].map(([, id = '']) => id)
+  expect(links.length).toBeGreaterThan(100)
+  expect(ids.filter((id, index) => ids.indexOf(id) !== index)).toEqual([])
+  expect(links.filter((id) => !ids.includes(id))).toEqual([])
+  for (const path of Object.keys(openapi['paths'] as Json)) expect(page).toContain(` ${path}</code>`)
+  for (const { address } of Object.values(document['channels'] as Record<string, Json>))
+    expect(page).toContain(`<code>${String(address)}</code>`)
 })
 
 function referencesIn(value: unknown): string[] {

@@ -1,6 +1,6 @@
 import type { Json } from '../json.ts'
 import { fold, html, type Markup, paragraph, table } from './markup.ts'
-import { schemaMarkup } from './schema-page.ts'
+import { schemaMarkup, typeText } from './schema-page.ts'
 
 /** The OpenAPI document: operations by tag. */
 export function requestsMarkup(document: Json): Markup {
@@ -30,7 +30,7 @@ function operationMarkup(path: string, method: string, operation: Json): Markup 
     html`<code>${String(parameter['name'])}</code
       >${parameter['required'] === true && html`<br /><em>required</em>`}`,
     String(parameter['in']),
-    html`${paragraph(parameter['description'])}${schemaMarkup(parameter['schema'])}`,
+    html`${paragraph(parameter['description'])}${typeText(parameter['schema'])}`,
   ])
   const body = contentOf(operation['requestBody'])
   const answers = Object.entries(operation['responses'] as Record<string, Json>).map(([status, answer]) =>

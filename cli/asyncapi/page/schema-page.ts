@@ -77,7 +77,8 @@ const rules =
     ' ',
   )
 
-function typeText(schema: unknown): Markup {
+/** Its type and its rules, in a cell of a table. */
+export function typeText(schema: unknown): Markup {
   const link = linkOf(schema)
   if (link) return link
   if (!isObject(schema)) return html`${schema === false ? 'nothing' : 'anything'}`

@@ -102,7 +102,7 @@ class BrokerParts {
       address: (rung?.name ?? '').replace(/[^.]+$/, '{delay}'),
       title: 'Letters that wait before they are tried again',
       description: 'By its TTL a letter goes back to the queue that is its routing key.',
-      arguments: { ...rung?.arguments, 'x-message-ttl': 'the delay' } as QueueArguments,
+      arguments: { ...rung?.arguments, 'x-message-ttl': 'the delay' },
       messages: [letter],
     })
     this.#queue('group-dead', {

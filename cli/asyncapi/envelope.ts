@@ -48,7 +48,6 @@ export function eventComponent(): Json {
 
 /** A CloudEvent as a device may send it: what only the gateway knows is not read. */
 export function deviceEventComponent(): Json {
-  const text = (description: string, more: Json = {}): Json => ({ type: 'string', ...more, description })
   const schema = {
     title: 'A CloudEvent of a device',
     description:
@@ -74,6 +73,10 @@ export function deviceEventComponent(): Json {
     not: { required: ['data_base64'] },
   }
   return { schemaFormat: standardFormat, schema }
+}
+
+function text(description: string, more: Json = {}): Json {
+  return { type: 'string', ...more, description }
 }
 
 /** JSON Schema 2020-12 of what a reader of ours demands. */

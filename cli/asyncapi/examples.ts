@@ -1,6 +1,6 @@
 import { createAdmission, type Admit } from '../../edge/admission/admission.ts'
 import type { EdgeConfig } from '../../edge/config.ts'
-import { createRoutes, pathOf, type Route } from '../../edge/admission/routes/routes.ts'
+import { createRoutes, pathOf, type Route, type Routes } from '../../edge/admission/routes/routes.ts'
 import { encodeCandidate, genesis } from '../../src/contract/codec.ts'
 import { type Candidate, type Event, rejectedType } from '../../src/contract/event.ts'
 import { writeCandidate } from '../../src/contract/codec.ts'
@@ -44,13 +44,13 @@ export interface Published {
 export class Examples {
   readonly #schemas: Schemas
   readonly #admit: Admit
-  readonly #match: ReturnType<typeof createRoutes>['match']
+  readonly #routes: Routes
   #sequence = 0
   #chain = genesis(gateway, epoch)
 
   constructor(schemas: Schemas, config: Pick<EdgeConfig, 'events' | 'routes' | 'schemas'>) {
     this.#schemas = schemas
-    this.#match = createRoutes(config.routes).match
+    this.#routes = createRoutes(config.routes)
     const { events } = config
     this.#admit = createAdmission({
       schemas: schemas.registry,
@@ -89,7 +89,7 @@ export class Examples {
   /** The texts that the gateway makes of these publishes, one after the other in its ledger; of what no route takes, none. */
   recorded(published: readonly Published[]): Event[] {
     return published.flatMap(({ deviceId, topic, payload }) => {
-      const match = this.#match(deviceId, topic)
+      const match = this.#routes.match(deviceId, topic)
       if (match?.action !== 'event') return []
       const message = { deviceId, topic, payload: Buffer.from(payload), qos: 1, match } as const
       return [this.#placed(this.#admit(message).submission.candidate.text)]

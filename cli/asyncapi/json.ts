@@ -4,6 +4,11 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+export function textIn(object: unknown, name: string): string | undefined {
+  const value = isObject(object) ? object[name] : undefined
+  return typeof value === 'string' ? value : undefined
+}
+
 /** What a pointer within a document (RFC 6901, as the fragment of a URI) leads to; undefined: nothing. */
 export function resolvePointer(document: unknown, pointer: string): unknown {
   let found = document

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Formats } from '../../src/schemas/formats.ts'
 import { loadSchemas, noSchemas, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
-import { isObject, type Json } from './json.ts'
+import { type Json, textIn } from './json.ts'
 import { moveReferences } from './moved-references.ts'
 
 /** One version of an event type, as its file says it and as it stands in the document. */
@@ -51,7 +51,7 @@ function versionsOf(folder: string, type: string): Version[] {
       schema,
       key: `${type}.v${version}`,
       schemaFormat: formatOf(schema),
-      title: isObject(schema) && typeof schema['title'] === 'string' ? schema['title'] : type,
+      title: textIn(schema, 'title') ?? type,
     }
   })
 }
@@ -60,7 +60,7 @@ function versionsOf(folder: string, type: string): Version[] {
 export const standardFormat = 'application/schema+json;version=2020-12'
 
 function formatOf(schema: unknown): string {
-  const dialect = isObject(schema) ? String(schema['$schema'] ?? '') : ''
+  const dialect = textIn(schema, '$schema') ?? ''
   const [, name = '2020-12'] =
     /json-schema\.org\/(?:draft\/)?(draft-07|2019-09|2020-12)\//.exec(dialect) ?? []
   return `application/schema+json;version=${name}`
@@ -76,10 +76,10 @@ export function componentsOf(versions: readonly Version[]): Json {
   return Object.fromEntries(
     versions.map((version) => {
       const others = new Map(
-        versions
-          .filter(({ type, schema }) => type === version.type && isObject(schema))
-          .map((other) => [String((other.schema as Json)['$id'] ?? ''), pointerTo(other)] as const)
-          .filter(([id]) => id !== ''),
+        versions.flatMap((other) => {
+          const id = other.type === version.type ? textIn(other.schema, '$id') : undefined
+          return id === undefined ? [] : [[id, pointerTo(other)] as const]
+        }),
       )
       const schema = moveReferences(version.schema, { pointer: pointerTo(version), others })
       return [version.key, { schemaFormat: version.schemaFormat, schema }]

@@ -83,7 +83,7 @@ function messageMarkup(key: string, message: Json): Markup {
   )
   return fold(
     html`${key} <span class="quiet">${String(title)}</span>`,
-    html`${paragraph(summary)}${contentType !== undefined && html`<p class="quiet">${String(contentType)}</p>`}
+    html`${paragraph(summary)}${typeof contentType === 'string' && html`<p class="quiet">${contentType}</p>`}
     ${
       headers !== undefined &&
       html`<h4>Headers</h4>

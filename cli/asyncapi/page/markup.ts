@@ -17,8 +17,7 @@ export function html(strings: TemplateStringsArray, ...parts: Part[]): Markup {
 function markupOf(part: Part): string {
   if (part instanceof Markup) return part.text
   if (part === undefined || part === false) return ''
-  if (Array.isArray(part)) return part.map(markupOf).join('')
-  return escaped(String(part))
+  return typeof part === 'object' ? part.map(markupOf).join('') : escaped(String(part))
 }
 
 const entities: Readonly<Record<string, string>> = {

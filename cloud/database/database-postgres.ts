@@ -27,8 +27,12 @@ export interface Database {
   readonly pool: Pool
   /** A connection of the pool. @throws TidegateError `DATABASE_*` */
   connect(): Promise<PoolClient>
-  /** A statement of our own. @throws TidegateError `DATABASE_*`, or what PostgreSQL says of a value in it. */
-  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>
+  /**
+   * A statement of our own. By its name each connection plans it once: of one that touches every week of history that takes longer than
+   * to answer it.
+   * @throws TidegateError `DATABASE_*`, or what PostgreSQL says of a value in it.
+   */
+  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>
   /**
    * Statements that all see the database as of one moment, and change nothing.
    * @throws TidegateError `DATABASE_*`, and what `work` throws
@@ -106,8 +110,12 @@ class PostgresDatabase implements Database {
     }
   }
 
-  async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    const config = { text, values: [...values], query_timeout: queryTimeoutMs }
+  async query<Row extends QueryResultRow>(
+    text: string,
+    values: readonly unknown[] = [],
+    name?: string,
+  ): Promise<Row[]> {
+    const config = { text, values: [...values], query_timeout: queryTimeoutMs, ...(name && { name }) }
     return (await translated(this.where, this.pool.query<Row>(config))).rows
   }
 

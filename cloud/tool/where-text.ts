@@ -15,13 +15,14 @@ export function whereText(answer: WhereAnswer): string {
 }
 
 function foundText(id: string, one: Found): string {
-  const { source, places, processed, letters, resolutions, notes } = one
+  const { source, places, processed, parked, letters, resolutions, notes } = one
   const [first] = places
   const type = first === undefined ? 'an event' : first.type
   const day = first?.storedAt.slice(0, 10)
   const lines = [
     ...places.flatMap(placeLines),
     ...processed.map(({ group, at }): Line => [at, visibleLine(group), 'processed']),
+    ...parked.map(parkedLine),
     ...letters.map(letterLine),
     ...resolutions.map(({ group, letter, outcome, at }): Line => [
       at,
@@ -68,6 +69,15 @@ function placeLines(place: Place): Line[] {
   if (admission !== null)
     lines.push([admission.at, 'made an event', `cloud ${admission.epoch}/${admission.sequence}`])
   return lines
+}
+
+function parkedLine({ group, at, state, first, attempt, nextAt, code }: Found['parked'][number]): Line {
+  const goesOn =
+    state === 'held' ? 'held until somebody says how it goes on' : `attempt ${attempt} at ${nextAt}`
+  const what = first
+    ? `waits${code === null ? '' : ` with ${visibleLine(code)}`}`
+    : 'waits behind another of its device'
+  return [at, visibleLine(group), `${what}: ${goesOn}`]
 }
 
 function letterLine(letter: Found['letters'][number]): Line {

@@ -7,6 +7,7 @@ import {
   groupsSql,
   lettersSql,
   notesSql,
+  parkedSql,
   projectionsSql,
   resolutionsSql,
 } from './where-is-sql.ts'
@@ -48,6 +49,9 @@ interface ProjectionRow {
 
 type Dated<T, Names extends keyof T> = Omit<T, Names> & { [Name in Names]: Date }
 type Place = Found['places'][number]
+type LetterRow = OfSource<
+  Dated<Found['letters'][number], 'firstFailedAt' | 'lastFailedAt'> & { closedAt: Date | null }
+>
 type OfSource<T> = T & { source: string; id: string }
 
 /** IDs are unique for a device alone: so many of other devices are shown. */
@@ -64,13 +68,22 @@ export async function readWhere(
   { groups, types }: Scope,
 ): Promise<WhereAnswer> {
   const maySeeHistory = groups === undefined || groups.includes('history')
-  const [rows, projections, processed, letters, resolutions, notes] = await Promise.all([
-    maySeeHistory ? query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1]) : [],
+  const [rows, projections, claimed, parked, letters, resolutions, notes] = await Promise.all([
+    maySeeHistory
+      ? query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1], 'where-events')
+      : [],
     maySeeHistory ? query<ProjectionRow>(projectionsSql) : [],
-    query<OfSource<Dated<Found['processed'][number], 'at'>>>(groupsSql, [id, source ?? null, groups ?? null]),
-    query<
-      OfSource<Dated<Found['letters'][number], 'firstFailedAt' | 'lastFailedAt'> & { closedAt: Date | null }>
-    >(lettersSql, [id, source ?? null, groups ?? null, types ?? null]),
+    query<OfSource<Dated<Found['processed'][number], 'at'>>>(
+      groupsSql,
+      [id, source ?? null, groups ?? null],
+      'where-groups',
+    ),
+    query<OfSource<Dated<Found['parked'][number], 'at' | 'nextAt'>>>(
+      parkedSql,
+      [id, source ?? null, groups ?? null],
+      'where-parked',
+    ),
+    query<LetterRow>(lettersSql, [id, source ?? null, groups ?? null, types ?? null]),
     query<OfSource<Dated<Found['resolutions'][number], 'at'>>>(resolutionsSql, [
       id,
       source ?? null,
@@ -78,44 +91,77 @@ export async function readWhere(
     ]),
     maySeeHistory ? query<OfSource<Dated<Found['notes'][number], 'at'>>>(notesSql, [id, source ?? null]) : [],
   ])
+  // What waits is claimed since it waits.
+  const processed = claimed.filter(
+    (one) => !parked.some(({ group, source: of }) => group === one.group && of === one.source),
+  )
   const sources = new Set(
     // Of what is of no type, the type is not known.
-    [...rows, ...letters, ...(types === undefined ? [...notes, ...processed, ...resolutions] : [])].map(
-      (row) => row.source,
-    ),
+    [
+      ...rows,
+      ...letters,
+      ...(types === undefined ? [...notes, ...processed, ...parked, ...resolutions] : []),
+    ].map((row) => row.source),
   )
-  const found = [...sources].slice(0, foundMax).map((one): Found => {
-    const ofOne = <T extends { source: string }>(list: readonly T[]): T[] =>
-      list.filter((row) => row.source === one)
-    return {
-      source: one,
-      places: ofOne(rows).map((row) => placeOf(row, projections)),
-      processed: ofOne(processed).map(({ group, at }) => ({ group, at: iso(at) })),
-      letters: ofOne(letters).map(({ firstFailedAt, lastFailedAt, closedAt, ...letter }) => ({
-        ...letter,
-        firstFailedAt: iso(firstFailedAt),
-        lastFailedAt: iso(lastFailedAt),
-        closedAt: iso(closedAt),
-      })),
-      resolutions: ofOne(resolutions).map(({ group, letter, outcome, at }) => ({
-        group,
-        letter,
-        outcome,
-        at: iso(at),
-      })),
-      notes: ofOne(notes).map(({ gateway, epoch, sequence, reason, at }) => ({
-        gateway,
-        epoch,
-        sequence,
-        reason,
-        at: iso(at),
-      })),
-    }
-  })
+  const found = [...sources]
+    .slice(0, foundMax)
+    .map((one) => foundOf(one, { rows, projections, processed, parked, letters, resolutions, notes }))
   // What a gateway has is of no type.
   const isForGateways = found.length === 0 && types === undefined && maySeeHistory
   const more = sources.size > foundMax || rows.length > foundMax
   return { id, found, more, ...(isForGateways ? await readGateways(query) : noGateways) }
+}
+
+interface Rows {
+  rows: readonly EventRow[]
+  projections: readonly ProjectionRow[]
+  processed: readonly OfSource<Dated<Found['processed'][number], 'at'>>[]
+  parked: readonly OfSource<Dated<Found['parked'][number], 'at' | 'nextAt'>>[]
+  letters: readonly LetterRow[]
+  resolutions: readonly OfSource<Dated<Found['resolutions'][number], 'at'>>[]
+  notes: readonly OfSource<Dated<Found['notes'][number], 'at'>>[]
+}
+
+/** What is known of one of the devices that use the ID. */
+function foundOf(
+  source: string,
+  { rows, projections, processed, parked, letters, resolutions, notes }: Rows,
+): Found {
+  const ofOne = <T extends { source: string }>(list: readonly T[]): T[] =>
+    list.filter((row) => row.source === source)
+  return {
+    source,
+    places: ofOne(rows).map((row) => placeOf(row, projections)),
+    processed: ofOne(processed).map(({ group, at }) => ({ group, at: iso(at) })),
+    parked: ofOne(parked).map(({ group, at, state, first, attempt, nextAt, code }) => ({
+      group,
+      at: iso(at),
+      state,
+      first,
+      attempt,
+      nextAt: iso(nextAt),
+      code,
+    })),
+    letters: ofOne(letters).map(({ firstFailedAt, lastFailedAt, closedAt, ...letter }) => ({
+      ...letter,
+      firstFailedAt: iso(firstFailedAt),
+      lastFailedAt: iso(lastFailedAt),
+      closedAt: iso(closedAt),
+    })),
+    resolutions: ofOne(resolutions).map(({ group, letter, outcome, at }) => ({
+      group,
+      letter,
+      outcome,
+      at: iso(at),
+    })),
+    notes: ofOne(notes).map(({ gateway, epoch, sequence, reason, at }) => ({
+      gateway,
+      epoch,
+      sequence,
+      reason,
+      at: iso(at),
+    })),
+  }
 }
 
 function placeOf(row: EventRow, projections: readonly ProjectionRow[]): Place {
@@ -167,7 +213,7 @@ type GatewayRow = Dated<Gateways['gateways'][number], 'storedAt'> & { isCut: boo
 const noGateways: Gateways = { gateways: [], moreGateways: false }
 
 async function readGateways(query: Database['query']): Promise<Gateways> {
-  const rows = await query<GatewayRow>(gatewaysSql)
+  const rows = await query<GatewayRow>(gatewaysSql, [], 'where-gateways')
   const gateways = rows.map(({ gateway, epoch, lastSequence, storedAt, gaps, undelivered }) => ({
     gateway,
     epoch,

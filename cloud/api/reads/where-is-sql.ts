@@ -37,6 +37,30 @@ from sources cross join lateral tidegate.processed(sources.source, $1) as p
 where ($2::text is null or sources.source = $2) and ($3::text[] is null or p.consumer_group = any($3))
 order by p.processed_at limit 100`
 
+/** $1 ID, $2 source, $3 groups. By the key of what waits, which is that of its identity (`letterKey`), of each group of which something does. */
+export const parkedSql = `
+with recursive parking as (
+  (select consumer_group from tidegate.parked_devices order by consumer_group limit 1)
+  union all
+  select (select d.consumer_group from tidegate.parked_devices as d where d.consumer_group > parking.consumer_group
+          order by d.consumer_group limit 1)
+  from parking where parking.consumer_group is not null),
+sources as (
+  select source from tidegate.events where id = $1
+  union select source from tidegate.dead_letters where id = $1
+  union select $2::text where $2::text is not null)
+select e.consumer_group as group, sources.source, $1 as id, e.arrived_at as at, d.state,
+  not exists (
+    select from tidegate.parked_events as before
+    where (before.consumer_group, before.device) = (e.consumer_group, e.device) and before.n < e.n) as first,
+  d.attempt, d.next_at as "nextAt", d.code
+from parking cross join sources
+join tidegate.parked_events as e
+  on e.consumer_group = parking.consumer_group and e.key = sha256(convert_to(E'event\\n' || sources.source || E'\\n' || $1, 'UTF8'))
+join tidegate.parked_devices as d on d.consumer_group = e.consumer_group and d.device = e.device
+where ($2::text is null or sources.source = $2) and ($3::text[] is null or e.consumer_group = any($3))
+order by e.arrived_at limit 100`
+
 /** All versions: there are few. */
 export const projectionsSql = `
 select v.name, v.version, v.version = p.active as active, v.types, v.cursor, v.skipped, case when v.state = 'halted' then v.halted_cursor end as halted

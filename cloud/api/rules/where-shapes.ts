@@ -54,6 +54,16 @@ const letter = z.object({
   closedAt: time.nullable(),
 })
 
+const parked = z.object({
+  group: text,
+  at: time.describe('since when it waits'),
+  state: z.enum(['retrying', 'held']).describe('of its device in that group: tidegate parked list'),
+  first: z.boolean().describe('it is the one that fails; else it waits behind that'),
+  attempt: count.describe('the next at the first that waits'),
+  nextAt: time.describe('when that is tried again, of a device that is retrying'),
+  code: text.nullable().describe('what the first has failed with last'),
+})
+
 const found = z.object({
   source: text,
   places: z
@@ -62,6 +72,9 @@ const found = z.object({
       'where history has it; none: something else alone knows of it, or the token is not for history',
     ),
   processed: z.array(z.object({ group: text, at: time })).describe('as far as the inbox remembers'),
+  parked: z
+    .array(parked)
+    .describe('groups in which it waits, as or behind an event of its device that fails'),
   letters: z.array(letter),
   resolutions: z.array(
     z.object({ group: text, letter: count, outcome: z.enum(['resolved', 'discarded']), at: time }),

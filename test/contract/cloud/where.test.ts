@@ -7,9 +7,11 @@ import {
   groupsSql,
   lettersSql,
   notesSql,
+  parkedSql,
 } from '../../../cloud/api/reads/where-is-sql.ts'
 import type { WhereAnswer } from '../../../cloud/api/rules/where-shapes.ts'
 import { explained } from '../../support/cloud/history-explained.ts'
+import { letterKey } from '../../../cloud/letters/key.ts'
 import { allReadable, fillWeeks } from '../../support/cloud/history-filled.ts'
 import { command } from '../../support/cloud/audited-database.ts'
 import { processedSql } from '../../support/cloud/inbox-claims.ts'
@@ -33,6 +35,17 @@ afterAll(async () => {
 const deed = '00000000-0000-4000-8000-000000000001'
 const source = '/devices/sensor-010'
 
+const keyOf = (id: string): string =>
+  letterKey({ propertyBlock: Buffer.alloc(0), text: Buffer.alloc(0) }, { source, id }).toString('hex')
+
+/** The first of a device in siren, and one behind it. */
+const parkedStorySql = `
+insert into tidegate.parked_devices (consumer_group, device, state, attempt, next_at, code, message) values
+  ('siren', 'sensor-010', 'retrying', 2, '2026-11-26T09:20:00Z', 'SITE_UNKNOWN', '${canary}');
+insert into tidegate.parked_events (consumer_group, device, key, body, properties, headers, routing_key, queue, arrived_at)
+  select 'siren', 'sensor-010', decode(key, 'hex'), '${canary}', '{}', '{}', '', '', '2026-11-26T09:16:00Z'
+  from unnest(array['${keyOf('climate-1')}', '${keyOf('climate-7')}']) as key`
+
 /** One event that alerts could not process, twice; one that was rejected and admitted; one that came again. */
 const storySql = `
 insert into tidegate.projection_versions (name, version, definition, types, state, cursor) values
@@ -49,6 +62,9 @@ insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, r
   ('gateway-2', 'E2', 7, '${source}', 'climate-7', 'com.acme.climate', now(), now(), 'accepted', null, '{"id":"climate-7"}');
 ${processedSql('rollups', source, 'climate-1')};
 ${processedSql('other', source, 'climate-7')};
+${processedSql('siren', source, 'climate-1')};
+${processedSql('siren', source, 'climate-7')};
+${parkedStorySql};
 insert into tidegate.failure_groups (fingerprint, consumer_group, code, message, first_seen, last_seen)
   values ('8f3a21c07b6e4d19', 'alerts', 'SITE_UNKNOWN', '${canary}', now(), now());
 insert into tidegate.dead_letters (consumer_group, key, source, id, type, device, body, properties, headers, routing_key, queue, fingerprint,
@@ -93,6 +109,7 @@ describe('where an event is', () => {
             },
           ],
           processed: [{ group: 'rollups' }],
+          parked: [{ group: 'siren', state: 'retrying', first: true, attempt: 2, code: 'SITE_UNKNOWN' }],
           letters: [{ letter: 1, group: 'alerts', state: 'open', code: 'SITE_UNKNOWN', attempts: 3 }],
           resolutions: [{ group: 'alerts', outcome: 'resolved' }],
           notes: [{ sequence: 5, reason: 'duplicate' }],
@@ -102,6 +119,16 @@ describe('where an event is', () => {
       gateways: [],
     })
     expect(canaryIn(JSON.stringify(answer))).toBe(false)
+  })
+
+  test('what waits behind an event that fails is not called processed, though its claim is made (G4, G6)', async () => {
+    const [found] = (await where('id=climate-7', await served.tokenOf('viewer'))).found
+    expect(found?.processed.map(({ group }) => group)).toEqual(['other'])
+    expect(found?.parked).toMatchObject([
+      { group: 'siren', at: '2026-11-26T09:16:00.000Z', first: false, nextAt: '2026-11-26T09:20:00.000Z' },
+    ])
+    const { stdout } = await command('where', 'climate-7', '--config', served.configFile)
+    expect(stdout).toMatch(/siren +waits behind another of its device: attempt 2 at 2026-11-26T09:20:00/)
   })
 
   test('a reading that was rejected at the edge is found by the ID that its device gave it, and says what was made of it', async () => {
@@ -177,6 +204,7 @@ describe('where an event is', () => {
       [groupsSql, ['id-30000', null, null], 3 * each + 50],
       [lettersSql, ['id-30000', null, null, null], 20],
       [notesSql, ['id-30000', null], 20],
+      [parkedSql, ['id-30000', null, null], 3 * each + 60],
       // Of each of two gateways the newest places, one for one; the newest events; each epoch in each partition.
       [gatewaysSql, [], 24_000],
     ]

@@ -168,7 +168,12 @@ async function load(
   await storage.transaction(async (tx: Transaction) => {
     // What is lost of it in a crash is loaded anew.
     await tx.query('set local synchronous_commit = off')
-    await tx.query(insertSql(table), [...placed.map(of), ...saidAgain.map(said), ...asStored.map(of), archive])
+    await tx.query(insertSql(table), [
+      ...placed.map(of),
+      ...saidAgain.map(said),
+      ...asStored.map(of),
+      archive,
+    ])
   }, signal)
   log.debug({ step: 'attach: some are loaded' })
 }

@@ -56,13 +56,13 @@ export const documentedPublishes: DocumentedPublish[] = Object.values(document.c
   },
 )
 
-/** The events that it shows on RabbitMQ, alone or in a batch, each once, by their place in the ledger. */
+/** The events that it shows on RabbitMQ, alone or in a batch: each once if both are alike, in the order of the ledger. */
 export const documentedEvents: Event[] = [
   ...new Map(
     Object.values(documentedMessages)
       .flatMap(({ examples = [] }) => examples.flatMap(({ payload }) => payload))
       .filter(isEvent)
-      .map((event) => [event.sequence, event]),
+      .map((event) => [JSON.stringify(event), event]),
   ).values(),
 ].toSorted((one, other) => one.sequence - other.sequence)
 

@@ -3,7 +3,7 @@ import { SlowestLayerFirst } from './test/support/sequencer.ts'
 
 const everywhere = {
   retry: 0,
-  testTimeout: 30_000,
+  testTimeout: 60_000,
   hookTimeout: 120_000,
   sequence: { shuffle: { tests: true } },
 }
@@ -14,7 +14,8 @@ const shared = { ...everywhere, isolate: false }
 export default defineConfig({
   test: {
     globalSetup: ['test/support/global-setup.ts'],
-    maxWorkers: 2,
+    // Who waits for a server, a timer or a poll leaves its core to another.
+    maxWorkers: 3,
     sequence: { sequencer: SlowestLayerFirst },
     projects: [
       { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'], pool: 'threads' } },

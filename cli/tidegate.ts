@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net'
 import { Command, CommanderError } from 'commander'
 import { attemptTimeoutMs } from '../src/amqp/address.ts'
-import { codeOf, explain } from '../src/errors.ts'
+import { codeOf, explain, messageOf, TidegateError } from '../src/errors.ts'
 import { visible } from '../src/visible.ts'
 
 type Register = (program: Command) => void
@@ -21,9 +21,11 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
   parked: async () => (await import('../cloud/tool/groups.ts')).registerParkedCommand,
   projections: async () => (await import('../cloud/tool/projections/command.ts')).registerProjectionsCommand,
+  schema: async () => (await import('../cloud/schemas/command.ts')).registerSchemaCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,
   asyncapi: async () => (await import('./asyncapi/command.ts')).registerAsyncapiCommand,
+  new: async () => (await import('../cloud/scaffolding/command.ts')).registerNewCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,
   simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,
@@ -59,7 +61,7 @@ async function main(argv: readonly string[]): Promise<void> {
 /** The command that was asked for, or all that are installed, for the help. */
 async function load(wanted: string): Promise<Register[]> {
   const asked = Object.hasOwn(commands, wanted) ? commands[wanted] : undefined
-  if (asked) return [await asked()]
+  if (asked) return [await installedOf(asked, wanted)]
   const installed: Register[] = []
   for (const command of Object.values(commands)) {
     try {
@@ -69,6 +71,23 @@ async function load(wanted: string): Promise<Register[]> {
     }
   }
   return installed
+}
+
+/** A project of consumers has a part of the commands (docs/CONSUMERS.md). */
+async function installedOf(command: () => Promise<Register>, name: string): Promise<Register> {
+  try {
+    return await command()
+  } catch (cause) {
+    // A package that a command needs is another matter than the command.
+    if (codeOf(cause) !== 'ERR_MODULE_NOT_FOUND' || !messageOf(cause).startsWith('Cannot find module'))
+      throw cause
+    throw new TidegateError('COMMAND_ELSEWHERE', {
+      message: `tidegate ${name} is not in this package`,
+      retryable: false,
+      hint: 'it is a command of the gateway itself: run it where that is installed, or from its image',
+      cause,
+    })
+  }
 }
 
 function version(): string {

@@ -1,5 +1,8 @@
+import { codeOf } from '../src/errors.ts'
 import type { Formats } from '../src/schemas/formats.ts'
-import { loadSchemas } from '../src/schemas/registry.ts'
+import { loadSchemas } from '../src/schemas/folder.ts'
+import { noSchemas } from '../src/schemas/registry.ts'
+import { loadUpcasts } from '../src/schemas/upcast/folder.ts'
 import {
   checkAll,
   type Checked,
@@ -18,6 +21,7 @@ import type { CloudConfig } from './config.ts'
 import { refuseFaultyUrl } from './database/url-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { loadProjections, missedRollups } from './load-projections.ts'
+import { refuseUnknownWanted, wantingOf } from './reading/schemas.ts'
 import { brokerWay, consumerSettings, databaseWay, managementWay } from './settings.ts'
 import { loadBrokerTls } from './tls.ts'
 
@@ -76,18 +80,33 @@ async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
   return exposure === undefined ? seen : { text: `${seen.text}; ${exposure}`, warning: true }
 }
 
-function seenSchemas(folder: string, formats: Formats): Seen {
-  const { types } = loadSchemas(folder, formats)
-  return { text: `${types.length} event types` }
+async function seenSchemas(folder: string, formats: Formats): Promise<Seen> {
+  const registry = loadSchemas(folder, formats)
+  await loadUpcasts(folder, registry)
+  return { text: `${registry.types.length} event types` }
+}
+
+/** A fault of the folder itself has been told there. */
+function refuseUnknown(config: CloudConfig, wanting: ReturnType<typeof wantingOf>): void {
+  const { folder, formats } = config.schemas
+  try {
+    refuseUnknownWanted(wanting, {
+      registry: folder === undefined ? noSchemas : loadSchemas(folder, formats),
+    })
+  } catch (error) {
+    if (codeOf(error) !== 'SCHEMA_FOLDER') throw error
+  }
 }
 
 async function seenConsumers(config: CloudConfig): Promise<Seen> {
   const consumers = await loadConsumers(consumerSettings(config))
+  refuseUnknown(config, wantingOf(consumers, []))
   return { text: consumers.map(({ group }) => group).join(', ') }
 }
 
 async function seenProjections(config: CloudConfig): Promise<Seen> {
   const projections = await loadProjections(config.projections)
+  refuseUnknown(config, wantingOf([], projections))
   const listed = projections.map(({ name, version }) => `${name} ${version}`).join(', ') || 'none'
   const missed = missedRollups(config)
   return missed === undefined ? { text: listed } : { text: `${listed}; ${missed.text}`, warning: true }

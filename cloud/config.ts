@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
-import { deviceIdPattern } from '../src/contract/event.ts'
+import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { byteSize, duration } from '../src/units.ts'
@@ -44,6 +44,12 @@ const rollupsConfig = z
       .array(z.enum(rollupWidths))
       .min(1)
       .default([...rollupsDefault.widths]),
+    versions: z
+      .record(
+        z.string().regex(eventTypePattern, 'must be an event type such as com.acme.climate'),
+        z.int().min(1),
+      )
+      .default({}),
     keep: z.partialRecord(z.enum(rollupWidths), duration(keepLimits)).default({}),
   })
   .transform(({ keep, ...rest }): RollupsOptions => ({ ...rest, keepMs: keep }))
@@ -117,6 +123,7 @@ export const cloudConfigSchema = z
       .strictObject({
         folder: z.string().optional(),
         unchecked: z.enum(['accept', 'reject']).default('accept'),
+        wait: duration('24h', { max: '30d' }),
         formats: z.enum(['checked', 'annotation']).default('checked'),
       })
       .prefault({}),

@@ -1,4 +1,4 @@
-import type { SchemaRegistry } from '../src/schemas/registry.ts'
+import type { Event } from '../src/contract/envelope.ts'
 import type { AmqpConnection } from './amqp/connection-rabbit.ts'
 import { startReplaying } from './amqp/unroutable-rabbit.ts'
 import { type ApiFiles, type RunningApi, startApi } from './api/api.ts'
@@ -23,7 +23,7 @@ import { beginningLeaseMs, type GroupOptions } from './groups/group.ts'
 import { postgresPages } from './history/replay-pages-postgres.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
-import type { SchemaCheck } from './pipeline/schema-check.ts'
+import type { Schemas } from './reading/schemas.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
 import type { Taken } from './replays/history-source-postgres.ts'
 import { startReplayer } from './replays/replayer.ts'
@@ -103,10 +103,23 @@ function takenBy(consumers: readonly ConfiguredConsumer[]): Taken {
   }
 }
 
-/** What events are checked against. */
-export interface Schemas {
-  registry: SchemaRegistry
-  check: SchemaCheck
+/** Whether a group could be handed an event today: it fits its schema, and can be brought to the version that the group asks for. */
+function acceptedBy(
+  consumers: readonly ConfiguredConsumer[],
+  { check, readAs }: Schemas,
+): (group: string, event: Event) => boolean {
+  const byGroup = new Map(consumers.map((consumer) => [consumer.group, consumer]))
+  return (group, event) => {
+    if (check(event) !== undefined) return false
+    const wanted = byGroup.get(group)?.wantedVersion(event.type)
+    if (wanted === undefined) return true
+    try {
+      readAs(event, wanted)
+      return true
+    } catch {
+      return false
+    }
+  }
 }
 
 /** For people, if the configuration says where: what there is of failures, and what is to be done about them. */
@@ -134,7 +147,11 @@ export async function serveApi(
   const surroundings = { clock, random, signal: cutOff.signal }
   const dedups = new Map(consumers.map(({ group, dedup }) => [group, dedup]))
   const known = (group: string): 'inbox' | 'own' | undefined => dedups.get(group)
-  const checks = { checkSchema: schemas.check, schemas: schemas.registry }
+  const checks = {
+    checkSchema: schemas.checkStrictly,
+    accepts: acceptedBy(consumers, schemas),
+    schemas: schemas.registry,
+  }
   const deedsOn = (storage: Storage, isTrial = false): Deeds =>
     postgresDeeds({ ...surroundings, ...checks, known, storage, isTrial })
   const previews = deedsOn(looking)

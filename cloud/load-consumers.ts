@@ -20,7 +20,8 @@ const builtIn = {
 const consumerModule: ModuleKind = {
   code: 'CONSUMER_MODULE',
   what: 'consumer',
-  pathHint: 'consumers[].module is the path of a JavaScript module, relative to the configuration file',
+  pathHint:
+    'consumers[].module is the path of a JavaScript or TypeScript module, relative to the configuration file',
   exportHint: 'export default { group, types, handle }; see docs/CONSUMERS.md',
 }
 
@@ -53,7 +54,7 @@ const formerGroup = 'rollups'
 async function loadModule(file: string): Promise<Consumer> {
   const found = await importDefault(file, consumerModule)
   return inFile(file, () => {
-    const consumer = isConsumer(found) ? found : defineConsumer(found as SingleConsumerOptions)
+    const consumer = consumerOf(found)
     if (consumer.group !== formerGroup) return consumer
     throw new TidegateError('CONSUMER_INVALID', {
       message: `a group cannot be called ${formerGroup}: that was built in, and its queues are let go by this version`,
@@ -61,6 +62,12 @@ async function loadModule(file: string): Promise<Consumer> {
       hint: 'give it another name; docs/OPERATIONS.md, Upgrade, says what becomes of its queues',
     })
   })
+}
+
+/** Made anew of its options, where a package beside the module has made it: that may be of another version than this. */
+function consumerOf(found: object): Consumer {
+  if (!isConsumer(found)) return defineConsumer(found as SingleConsumerOptions)
+  return found.options === undefined ? found : defineConsumer(found.options as SingleConsumerOptions)
 }
 
 function isConsumer(value: object): value is Consumer {

@@ -20,7 +20,8 @@ export type ProjectionEntry = keyof typeof builtIn | { rollups: RollupsOptions }
 const projectionModule: ModuleKind = {
   code: 'PROJECTION_MODULE',
   what: 'projection',
-  pathHint: 'projections[].module is the path of a JavaScript module, relative to the configuration file',
+  pathHint:
+    'projections[].module is the path of a JavaScript or TypeScript module, relative to the configuration file',
   exportHint:
     'export default defineProjection({ name, version, events, tables, apply }); see docs/PROJECTIONS.md',
 }

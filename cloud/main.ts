@@ -4,7 +4,6 @@ import { aborted, createScope, orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
 import { refuseInClear } from '../src/settings/in-clear.ts'
-import { loadSchemas, noSchemas } from '../src/schemas/registry.ts'
 import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
 import { rabbitSidings } from './amqp/sidings-rabbit.ts'
 import { declareTopology } from './amqp/topology-rabbit.ts'
@@ -17,7 +16,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { beginningParts, publishAgain, type Schemas, serveApi } from './failures.ts'
+import { beginningParts, publishAgain, serveApi } from './failures.ts'
 import { readHeld } from './history/horizon-postgres.ts'
 import { watchHorizon } from './history/horizon-watch.ts'
 import { type Preparing, startPreparing } from './history/partitions-postgres.ts'
@@ -36,10 +35,10 @@ import { loadConsumers } from './load-consumers.ts'
 import { loadProjections, missedRollups } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
-import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
 import { hadRollups, startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
+import { openSchemas, refuseUnknownWanted, type Schemas, wantingOf } from './reading/schemas.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
@@ -99,13 +98,14 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
+    refuseUnknownWanted(wantingOf(consumers, projections), schemas)
     const { database, preparing } = await openDatabase(start, consumers, projections)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
-    const derived = derive(start, database, projections)
+    const derived = derive(start, database, projections, schemas)
     const databaseFault = (): string | undefined => sharing?.fault
     const findings = (): QueueCheck['findings'] => check.findings
     const seen = seenOf(start, database, { consuming, publishing, consumers })
@@ -115,6 +115,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...seen,
       ...standing,
       ...derivedOf(derived, retiring),
+      unknownSchemas: () => schemas.unknown.counts,
       groups,
       databaseFault,
       tls,
@@ -122,7 +123,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const ops = createOps(opsSettings(config, state))
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
-    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check, consumers })
+    const shared = await sharedByGroups(start, { ...lines, schemas, consumers })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
@@ -155,7 +156,7 @@ function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' |
     projections: () => loadProjections(config.projections),
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
-    schemas: () => loadSchemasOf(config),
+    schemas: () => openSchemas({ ...config.schemas, log }),
     api: () => loadApiFiles(config.api, clock, log),
   })
 }
@@ -168,13 +169,6 @@ function refuseOpenWays({ broker, database }: CloudConfig, log: Logger): Promise
     management: () => management !== undefined && refuseInClear(managementWay(management, broker), log),
     database: () => refuseInClear(databaseWay(database), log),
   })
-}
-
-function loadSchemasOf({ schemas }: CloudConfig): Schemas {
-  const { folder, unchecked, formats } = schemas
-  if (folder === undefined) return { registry: noSchemas, check: noSchemaCheck }
-  const registry = loadSchemas(folder, formats)
-  return { registry, check: schemaCheck(registry, unchecked) }
 }
 
 const ownerText =
@@ -281,13 +275,13 @@ function guardsOf(
 
 type Lines = Pick<
   GroupOptions,
-  'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal' | 'checkSchema'
-> & { consumers: readonly ConfiguredConsumer[] }
+  'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal'
+> & { consumers: readonly ConfiguredConsumer[]; schemas: Schemas }
 
 /** What every group is started with. */
 async function sharedByGroups(
   start: Start,
-  { consumers, ...lines }: Lines,
+  { consumers, schemas, ...lines }: Lines,
 ): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
   const { config, scope, clock, random, log, signal } = start
   const { publishing, database } = lines
@@ -302,6 +296,8 @@ async function sharedByGroups(
     storage: postgresStorage(database, clock),
     parkingIn: postgresParking,
     replayedIn,
+    checkSchema: schemas.check,
+    readAs: schemas.readAs,
     provenance: await provenanceOf(start, database, publishing.user),
     signal,
   }
@@ -312,11 +308,12 @@ function derive(
   { config, scope, clock, random, log }: Start,
   database: Database,
   projections: readonly Projection[],
+  { readAs }: Schemas,
 ): RunningProjections {
   void warnOfRollups(config, database, log)
   scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
   return scope.own(
-    startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
+    startProjections({ ...projectionSettings(config), projections, database, readAs, clock, random, log }),
   )
 }
 

@@ -32,6 +32,7 @@ export function consumerSettings({
   parking,
   handlerTimeout,
   history,
+  schemas,
 }: CloudConfig): ConsumersOptions {
   return {
     consumers,
@@ -40,6 +41,7 @@ export function consumerSettings({
       parkedLadderMs: parking.ladder,
       timeoutMs: handlerTimeout,
       parks: parking.byDefault,
+      schemaWaitMs: schemas.wait,
     },
     history: { dedupWindowMs: history.dedupWindow },
   }

@@ -37,6 +37,6 @@ function unusable(message: string): TidegateError {
   return new TidegateError('OPTIONS_INVALID', {
     message: `--consumer: ${message}`,
     retryable: false,
-    hint: 'a consumer is a JavaScript module: export default { group, types, handle }; see docs/CONSUMERS.md',
+    hint: 'a consumer is a JavaScript or TypeScript module: export default { group, types, handle }; see docs/CONSUMERS.md',
   })
 }

@@ -1,8 +1,7 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import type { Formats } from '../src/schemas/formats.ts'
-import { loadSchemas } from '../src/schemas/registry.ts'
+import { loadSchemas } from '../src/schemas/folder.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import {
   checkAll,
@@ -15,18 +14,20 @@ import {
   type Seen,
 } from '../src/settings/check.ts'
 import type { ClientTls } from '../src/settings/client-tls.ts'
+import { loadDecoders } from './admission/codecs/route-decoders.ts'
+import { refuseUnknownVersions } from './admission/schema-check.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, unwritable } from './data-folder.ts'
 import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
 import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
-import { uplinkWay } from './settings.ts'
+import { decodeBounds, uplinkWay } from './settings.ts'
 import { checkpointSigner } from './signing.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import { developmentCaWarning, loadUplinkTls, loadMqttTrust } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
 export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
-  const { gateway, dataDir, mqtt, uplink, schemas, ops } = config
+  const { gateway, dataDir, mqtt, uplink, schemas, routes, ops } = config
   const { folder } = schemas
   const { crl, denied } = mqtt.tls
   const running = await answers(ops)
@@ -38,9 +39,10 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     ...(uplink.lists ? [{ what: 'uplink.lists', look: () => seenPublished(config, now) }] : []),
     { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
     { what: 'checkpoints', look: () => seenSigner(config, now) },
-    ...(folder === undefined
-      ? []
-      : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config.schemas.formats) }]),
+    ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config) }]),
+    ...(routes.some(({ format = 'json' }) => format !== 'json')
+      ? [{ what: 'routes', look: () => seenDecoders(config) }]
+      : []),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
     { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
     { what: 'ops.port', look: () => seenPortOf(running, ops, 'the ops endpoint') },
@@ -105,9 +107,15 @@ function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined 
   }
 }
 
-function seenSchemas(folder: string, formats: Formats): Seen {
-  const { types } = loadSchemas(folder, formats)
-  return { text: `${types.length} event types` }
+function seenSchemas(folder: string, { routes, schemas: { formats } }: EdgeConfig): Seen {
+  const schemas = loadSchemas(folder, formats)
+  refuseUnknownVersions(routes, schemas)
+  return { text: `${schemas.types.length} event types` }
+}
+
+function seenDecoders(config: EdgeConfig): Seen {
+  const decoders = [...loadDecoders(config.routes, decodeBounds(config)).values()]
+  return { text: `payloads as ${[...new Set(decoders.map(({ format }) => format))].join(', ')}` }
 }
 
 /** @throws TidegateError `DATA_FOLDER_UNWRITABLE` */

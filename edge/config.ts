@@ -7,6 +7,8 @@ import { cloudLedger, deviceIdPattern, eventTypePattern } from '../src/contract/
 import { byteSize, duration } from '../src/units.ts'
 import { batchLimits } from '../src/contract/batch.ts'
 import { wire } from '../src/contract/wire.ts'
+import { formats } from './admission/codecs/decode.ts'
+import { avroEncodings } from './admission/codecs/settings.ts'
 import { profileFaults } from './admission/profiles.ts'
 import { routeFaults } from './admission/routes/route-faults.ts'
 import { routeActions } from './admission/routes/routes.ts'
@@ -31,9 +33,14 @@ const route = z
     topic: z.string(),
     action: z.enum(routeActions).optional(),
     type: z.string().optional(),
+    format: z.enum(formats).optional(),
+    schema: z.union([file, z.array(file).min(1).max(64)]).optional(),
+    message: z.string().min(1).optional(),
+    encoding: z.enum(avroEncodings).optional(),
     idFrom: z.string().optional(),
     timeFrom: z.string().optional(),
     timeOffset: z.string().optional(),
+    schemaVersion: z.int().min(1).max(999_999).optional(),
     lane: lane.optional(),
     ttl: duration().optional(),
     devices: z.array(z.string()).min(1).optional(),
@@ -273,6 +280,10 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
     ...config,
     dataDir: absolute(config.dataDir),
     mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
+    routes: config.routes.map((route) => ({
+      ...route,
+      schema: typeof route.schema === 'string' ? absolute(route.schema) : route.schema?.map(absolute),
+    })),
     schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
     checkpoints:
       checkpoints.key === undefined ? checkpoints : { ...checkpoints, key: absolute(checkpoints.key) },

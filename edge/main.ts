@@ -1,15 +1,19 @@
 import { refuseInClear } from '../src/settings/in-clear.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
-import { loadSchemas, noSchemas } from '../src/schemas/registry.ts'
+import { loadSchemas } from '../src/schemas/folder.ts'
+import { noSchemas, type SchemaRegistry } from '../src/schemas/registry.ts'
 import { listsQueue } from '../src/contract/wire.ts'
 import { codeOf } from '../src/errors.ts'
 import { aborted, createScope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
 import { type Admit, createAdmission } from './admission/admission.ts'
+import type { Decode } from './admission/codecs/decode.ts'
+import { loadDecoders } from './admission/codecs/route-decoders.ts'
 import { createIngest } from './admission/ingest.ts'
-import { createRoutes, type Routes } from './admission/routes/routes.ts'
+import { createRoutes, type Route, type Routes } from './admission/routes/routes.ts'
+import { refuseUnknownVersions, type SchemaUse } from './admission/schema-check.ts'
 import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, prepareDataFolder } from './data-folder.ts'
@@ -23,6 +27,7 @@ import { doorRoutes, newToken, opsUrl, writeDoor } from './outbox-tool/door.ts'
 import {
   admissionSettings,
   brokerSettings,
+  decodeBounds,
   exchangeSettings,
   forwarderSettings,
   opsSettings,
@@ -63,7 +68,7 @@ export interface StartedEdge {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
+ * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(
@@ -76,13 +81,15 @@ export async function runEdge(
   const stopping = AbortSignal.any([signal, failed.signal])
   const scope = createScope()
   try {
-    const { tls, way } = await allOf({
+    const { tls, schemas, decoders } = await allOf({
       tls: () => loadEdgeTls(config, clock, log),
-      way: () => wayToAnEvent(config, surroundings),
+      schemas: () => schemasIn(config),
+      decoders: () => loadDecoders(config.routes, decodeBounds(config)),
       uplink: () => refuseInClear(uplinkWay(config), log),
       password: () => withPassword(config.uplink.url, config.uplink.passwordFile),
       dataFolder: () => prepareDataFolder(dataDir),
     })
+    const way = wayToAnEvent(config, schemas, decoders, surroundings)
     const openness = await opennessOf(dataDir)
     if (openness !== undefined) log.warn({ code: 'DATA_FOLDER_OPEN' }, openness)
     const trust = scope.own(startTrust({ ...trustSettings(config), ...surroundings, loaded: tls.mqtt }))
@@ -90,8 +97,8 @@ export async function runEdge(
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()
     const door = { outbox: () => outbox, stats, usedBytes: () => folder.usedBytes(), token, clock }
-    const tlsNow = tlsState(trust, tls.uplink, clock)
-    const seen = { stats, ...tlsNow, diskWriteBytes, routes: doorRoutes(door), clock }
+    const now = { ...tlsState(trust, tls.uplink, clock), schemaUse: way.schemaUse }
+    const seen = { stats, ...now, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
     const checkpoints = checkpointSigner(config, tls.uplink?.current())
@@ -134,22 +141,30 @@ function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFoll
   return uplink.lists ? { queue: listsQueue(gateway), take: (json) => trust.take(json) } : undefined
 }
 
+function schemasIn({ routes, schemas: { folder, formats } }: EdgeConfig): SchemaRegistry {
+  const schemas = folder === undefined ? noSchemas : loadSchemas(folder, formats)
+  refuseUnknownVersions(routes, schemas)
+  return schemas
+}
+
 /** Who may publish what, which of it is an event, and which event. */
 function wayToAnEvent(
   config: EdgeConfig,
+  schemas: SchemaRegistry,
+  decoders: ReadonlyMap<Route, Decode>,
   { clock, random }: Pick<EdgeParts, 'clock' | 'random'>,
-): { rules: TopicRules; routes: Routes; admit: Admit } {
-  const { folder, formats } = config.schemas
-  const schemas = folder === undefined ? noSchemas : loadSchemas(folder, formats)
-  const routes = createRoutes(config.routes)
+): { rules: TopicRules; routes: Routes; admit: Admit; schemaUse: SchemaUse } {
+  const routes = createRoutes(config.routes, decoders)
+  const schemaUse: SchemaUse = new Map()
   return {
+    schemaUse,
     routes,
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
       isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
       isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
-    admit: createAdmission({ ...admissionSettings(config), schemas, clock, random }),
+    admit: createAdmission({ ...admissionSettings(config), schemas, schemaUse, clock, random }),
   }
 }
 

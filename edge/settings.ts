@@ -2,6 +2,7 @@ import { amqpWay } from '../src/amqp/address.ts'
 import type { Way } from '../src/settings/in-clear.ts'
 import { join } from 'node:path'
 import type { AdmissionOptions } from './admission/admission.ts'
+import type { DecodeBounds } from './admission/codecs/decode.ts'
 import { createProfiles } from './admission/profiles.ts'
 import type { EdgeConfig } from './config.ts'
 import type { BrokerOptions } from './mqtt/broker-aedes.ts'
@@ -30,6 +31,11 @@ export function admissionSettings({
     clockSkewMaxMs: events.clockSkewMax,
     timeAgeMaxMs: events.timeAgeMax,
   }
+}
+
+/** What a payload is as JSON is held to what a payload in JSON may be. */
+export function decodeBounds({ events }: Pick<EdgeConfig, 'events'>): DecodeBounds {
+  return { textBytesMax: events.payloadBytesMax }
 }
 
 export function outboxSettings({

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { Client, Pool, type ClientBase, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
 import { freshUrl } from '../../src/settings/password-file.ts'
 import { outage, outageOfOurs } from './faults-postgres.ts'
@@ -18,6 +19,8 @@ export interface DatabaseOptions {
   idleInTransactionMsMax?: number
   /** A statement that takes longer is ended by the server, ms. Absent: when we give it up. */
   statementMsMax?: number
+  /** What it is dialled by, in place of a socket. */
+  dial?: (() => Duplex) | undefined
 }
 
 /** A pool of connections, and what its errors mean. */
@@ -74,7 +77,8 @@ class PostgresDatabase implements Database {
   #closing: Promise<void> | undefined
 
   constructor(options: DatabaseOptions) {
-    const { url, passwordFile, applicationName, poolMax, idleInTransactionMsMax, statementMsMax } = options
+    const { url, passwordFile, applicationName, poolMax, idleInTransactionMsMax, statementMsMax, dial } =
+      options
     this.where = describe(url)
     refuseFaultyUrl(url)
     const urlNow = freshUrl(url, passwordFile)
@@ -83,6 +87,7 @@ class PostgresDatabase implements Database {
       application_name: applicationName,
       keepAlive: true,
       ...(statementMsMax !== undefined && { statement_timeout: statementMsMax }),
+      ...(dial && { stream: dial }),
     })
     this.#connection = connection
     this.pool = new Pool({

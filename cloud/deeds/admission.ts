@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { hash } from 'node:crypto'
 import { z } from 'zod'
 import {
   deviceSource,
@@ -7,8 +8,10 @@ import {
   eventTypePattern,
   isSystemType,
   limits,
+  payloadFormats,
   rejectedType,
 } from '../../src/contract/event.ts'
+import { firstFitting, versionNamed } from '../../src/schemas/fitting.ts'
 import { schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { AdmitRequest } from './deeds.ts'
@@ -19,6 +22,9 @@ const rejectionSchema = z.looseObject({
   id: z.string().optional(),
   payload: z.base64(),
   truncated: z.boolean(),
+  format: z.enum(payloadFormats).optional(),
+  decoded: z.unknown().optional(),
+  skippedBytes: z.int().positive().optional(),
 })
 
 /** A payload that says it is a CloudEvent, as far as it is read here: the identity of the device is the source, as at the edge. */
@@ -46,15 +52,17 @@ export function admittedReading(
   const { data: rejection, error } = rejectionSchema.safeParse(rejected.data)
   if (error) throw refusedBecause('its rejection cannot be read')
   if (rejection.truncated) throw refusedBecause('its payload was cut at the quarantine limit')
-  const payload = parsed(Buffer.from(rejection.payload, 'base64'))
+  const bytes = Buffer.from(rejection.payload, 'base64')
+  const payload = rejection.format === undefined ? parsed(bytes) : decodedOf(rejection)
   const envelope = readEnvelope(payload)
   const type = request.type ?? rejection.type ?? envelope?.type
   if (type === undefined || !eventTypePattern.test(type) || isSystemType(type))
     throw refusedBecause('it has no type that an event may have', 'say which: type')
   const id =
     envelope?.id ?? (eventIdPattern.test(rejection.id ?? '') ? rejection.id : undefined) ?? rejected.id
-  const latest = schemas.latest(type)
-  const dataschema = envelope?.dataschema ?? (latest === undefined ? undefined : schemaName(type, latest))
+  const data = envelope ? envelope.data : payload
+  const version = versionFor(type, envelope?.dataschema, data, schemas)
+  const dataschema = version === undefined ? envelope?.dataschema : schemaName(type, version)
   const time = envelope?.time ?? request.time ?? rejected.time
   if (Number.isNaN(Date.parse(time))) throw refusedBecause('its time is none', 'say which, RFC 3339: time')
   return {
@@ -66,8 +74,37 @@ export function admittedReading(
     time,
     ...(dataschema !== undefined && { dataschema }),
     partitionkey: rejected.partitionkey,
-    data: envelope ? envelope.data : payload,
+    ...(rejection.format !== undefined && {
+      payloadformat: rejection.format,
+      payloadsha256: hash('sha256', bytes, 'hex'),
+      ...(rejection.skippedBytes !== undefined && { payloadskipped: rejection.skippedBytes }),
+    }),
+    data,
   }
+}
+
+/** As the edge chooses: the one that it names, else the newest that takes it; none does: the newest, which is told why. */
+function versionFor(
+  type: string,
+  dataschema: string | undefined,
+  data: unknown,
+  schemas: SchemaRegistry,
+): number | undefined {
+  const retired = schemas.retired(type)
+  const versions = schemas
+    .versions(type)
+    .filter((version) => !retired.has(version))
+    .toReversed()
+  return versionNamed(type, dataschema) ?? firstFitting(schemas, type, versions, data) ?? versions[0]
+}
+
+/** Only the gateway has the schemas of payloads: what it could not read there is read nowhere, and may look like JSON all the same. */
+function decodedOf({ format, decoded }: z.infer<typeof rejectionSchema>): unknown {
+  if (decoded !== undefined) return decoded
+  throw refusedBecause(
+    `its payload is ${format}, and the gateway could not read it, or it was over the quarantine limit`,
+    'correct the route (format, schema) or events.quarantineBytesMax; then the device has to send it again',
+  )
 }
 
 function parsed(payload: Buffer): unknown {

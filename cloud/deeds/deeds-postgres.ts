@@ -1,10 +1,11 @@
 import type { Clock, Random } from '../../src/clock.ts'
+import type { Event } from '../../src/contract/envelope.ts'
 import { cloudLedger } from '../../src/contract/event.ts'
 import { decodeEvent } from '../../src/contract/codec.ts'
 import type { SchemaRegistry } from '../../src/schemas/registry.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
-import type { SchemaCheck } from '../pipeline/schema-check.ts'
+import type { SchemaCheck } from '../reading/schema-check.ts'
 import { acceptLoss } from './accept-postgres.ts'
 import { admittedReading } from './admission.ts'
 import type {
@@ -25,7 +26,10 @@ import { previewReplay, readReplay, refuseFaultyPace, startReplay, stopReplay } 
 
 export interface DeedsOptions {
   storage: Storage
+  /** Of what a person makes of an event. */
   checkSchema: SchemaCheck
+  /** Whether a group could be handed an event today. */
+  accepts: (group: string, event: Event) => boolean
   /** What new readings are checked against. */
   schemas: SchemaRegistry
   clock: Clock
@@ -39,11 +43,11 @@ export interface DeedsOptions {
 
 /** PostgreSQL as the record of deeds, and the place of most of their effects. What is to be published for them is left to the replayer and the publishing of admitted events. */
 export function postgresDeeds(options: DeedsOptions): Deeds {
-  const { storage, checkSchema, signal, isTrial = false, known = () => undefined } = options
+  const { storage, checkSchema, accepts, signal, isTrial = false, known = () => undefined } = options
   const parts: DeedParts = options
   return {
     replay: (deed) => doOnce('replay', deed, parts, (tx) => start(tx, deed, known)),
-    preview: (filter) => storage.transaction((tx) => previewReplay(tx, filter, checkSchema), signal),
+    preview: (filter) => storage.transaction((tx) => previewReplay(tx, filter, accepts), signal),
     previewHistory: (selection, generation) =>
       storage.transaction((tx) => previewHistory(tx, selection, generation, known), signal),
     resumeReplay: (deed) =>

@@ -1,7 +1,7 @@
 import { decodeEvent } from '../../src/contract/codec.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
-import type { SchemaCheck } from '../pipeline/schema-check.ts'
+import type { SchemaCheck } from '../reading/schema-check.ts'
 import { deedInvalid } from './deed-record.ts'
 import type { Deed, EditRequest, LetterState } from './deeds.ts'
 import { checkPatch } from '../replays/json-patch.ts'

@@ -1,7 +1,7 @@
+import type { Event } from '../../src/contract/envelope.ts'
 import { decodeEvent } from '../../src/contract/codec.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
-import type { SchemaCheck } from '../pipeline/schema-check.ts'
 import { deedInvalid } from './deed-record.ts'
 import type { Deed, LetterFilter, ReplayPreview, ReplayStarted, ReplayState, ReplayStatus } from './deeds.ts'
 import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
@@ -97,11 +97,14 @@ export async function readReplay(tx: Transaction, replay: number): Promise<Repla
 
 const shownMax = 50
 
+/** Whether a group could be handed an event today. */
+type Accepts = (group: string, event: Event) => boolean
+
 /** See `Deeds.preview`. */
 export async function previewReplay(
   tx: Transaction,
   filter: LetterFilter,
-  checkSchema: SchemaCheck,
+  accepts: Accepts,
 ): Promise<ReplayPreview> {
   const { sql, values } = conditionsOf(filter, [])
   const open = `from tidegate.dead_letters as d where d.state = 'open' and ${sql}`
@@ -119,7 +122,7 @@ export async function previewReplay(
     byDevice: await ask(
       `select d.device, count(*)::float8 as letters ${open} and d.device is not null group by 1 order by 2 desc, 1 limit ${shownMax}`,
     ),
-    schema: await checkAll(tx, filter, checkSchema),
+    schema: await checkAll(tx, filter, accepts),
     parked: await ask(
       `select p.consumer_group as "group", p.device from tidegate.parked_devices as p
        where exists (select ${open} and d.consumer_group = p.consumer_group and d.device = p.device)
@@ -148,29 +151,29 @@ const checkedPage = 50
 async function checkAll(
   tx: Transaction,
   filter: LetterFilter,
-  checkSchema: SchemaCheck,
+  accepts: Accepts,
 ): Promise<ReplayPreview['schema']> {
   let checked = 0
   let accepted = 0
   for (let after = '0'; checked < checkedMax;) {
     const { sql, values } = conditionsOf(filter, [after, checkedPage])
-    const { rows } = await tx.query<{ letter: string; body: Buffer; edit: LetterEdit | null }>(
-      `select d.letter::text as letter, d.body, d.edit from tidegate.dead_letters as d
+    const { rows } = await tx.query<{ letter: string; group: string; body: Buffer; edit: LetterEdit | null }>(
+      `select d.letter::text as letter, d.consumer_group as "group", d.body, d.edit from tidegate.dead_letters as d
        where d.state = 'open' and d.letter > $1::bigint and ${sql} order by d.letter limit $2`,
       values,
     )
     checked += rows.length
-    accepted += rows.filter(({ body, edit }) => isAccepted(body, edit, checkSchema)).length
+    accepted += rows.filter(({ group, body, edit }) => isAccepted(group, body, edit, accepts)).length
     after = rows.at(-1)?.letter ?? after
     if (rows.length < checkedPage) break
   }
   return { checked, accepted, refused: checked - accepted }
 }
 
-function isAccepted(body: Buffer, edit: LetterEdit | null, checkSchema: SchemaCheck): boolean {
+function isAccepted(group: string, body: Buffer, edit: LetterEdit | null, accepts: Accepts): boolean {
   try {
     const event = decodeEvent(body.toString('utf8'))
-    return checkSchema(edit ? editedEvent(event, edit) : event) === undefined
+    return accepts(group, edit ? editedEvent(event, edit) : event)
   } catch {
     return false
   }

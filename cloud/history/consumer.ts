@@ -3,8 +3,8 @@ import { TidegateError } from '../../src/errors.ts'
 import { checkpointType, readCheckpoint } from '../../src/contract/checkpoint.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
 import { type Event, ledgerType, rejectedType } from '../../src/contract/event.ts'
-import type { Logger } from '../../src/log.ts'
 import type { Statements } from '../database/statements.ts'
+import type { HandlerLog } from '../pipeline/handlers/handler-log.ts'
 import { type BatchEntry, type Consumer, makeConsumer } from '../pipeline/definition.ts'
 import { recordOf } from './record.ts'
 import { readLedgerEntry } from './ledger-entry.ts'
@@ -30,7 +30,7 @@ export function historyConsumer(historyIn: (transaction: Statements) => History)
   )
 }
 
-async function keep(entries: readonly BatchEntry[], history: History, log: Logger): Promise<void> {
+async function keep(entries: readonly BatchEntry[], history: History, log: HandlerLog): Promise<void> {
   const appended = await history.append(entries.map(recordOf))
   const accounts: Event[] = []
   const repeats: LedgerNote[] = []
@@ -77,7 +77,7 @@ function inspect(event: Event): TidegateError | undefined {
 }
 
 /** One line for all of them: a device that begins its IDs anew makes many. */
-function tellRivals(rivals: readonly Event[], log: Logger): void {
+function tellRivals(rivals: readonly Event[], log: HandlerLog): void {
   const [first] = rivals
   if (first === undefined) return
   const { source, id, gateway, epoch, sequence } = first

@@ -1,4 +1,4 @@
-import { Gauge, type Registry } from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Group } from '../groups/group.ts'
 import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
 import type { RunnerStatus } from '../projections/runner.ts'
@@ -18,6 +18,20 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchServers(state, registers)
   watchCertificates(state, registers)
   watchHistory(state, registers)
+  watchSchemas(state, registers)
+}
+
+function watchSchemas({ unknownSchemas }: CloudState, registers: Registry[]): void {
+  const made: Counter<'schema'> = new Counter({
+    name: 'tidegate_cloud_schema_unknown_total',
+    help: 'Checks of events whose version of a schema is not known here, by its name; of each group, and once an attempt',
+    labelNames: ['schema'],
+    registers,
+    collect() {
+      made.reset()
+      for (const [schema, count] of unknownSchemas()) made.inc({ schema }, count)
+    },
+  })
 }
 
 function watchHistory({ horizon }: CloudState, registers: Registry[]): void {

@@ -31,6 +31,8 @@ export interface CloudState {
   findings(): Readonly<Record<string, number>> | undefined
   /** What waits for parked devices of groups that no instance runs, as of the last look. */
   unattended: () => readonly { group: string; devices: number }[]
+  /** Checks of events by the name of a schema that is not known here. */
+  unknownSchemas: () => ReadonlyMap<string, number>
   /** The partitions of history; undefined: nobody has looked yet. */
   partitions(): PartitionsStanding | undefined
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */

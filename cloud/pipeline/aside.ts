@@ -22,7 +22,7 @@ import { countedOf, letterOf } from '../replays/replayed.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
 import type { Outcome, PipelineObserver } from './observer.ts'
-import { type Attempt, decide, type Decision, isOutage, jittered } from './retry.ts'
+import { type Attempt, decide, type Decision, isOutage, jittered, waitedMsOf } from './retry.ts'
 import type { Settlement } from './settlement.ts'
 
 /** What becomes of a delivery with a fault. */
@@ -102,6 +102,7 @@ export function createAside(options: AsideOptions): Aside {
         attempt: delivery.attempt,
         waits: waitsOf(delivery, event),
         recovering: false,
+        waitedMs: waitedMsOf(delivery, consumer.ladderMs, clock.now()),
       },
       consumer,
     )

@@ -1,5 +1,6 @@
-import type { Event } from '../../src/contract/event.ts'
-import type { Queryable } from '../database/storage.ts'
+import type { Event } from '../../src/contract/envelope.ts'
+import type { TidegateError } from '../../src/errors.ts'
+import type { Transaction } from '../database/storage.ts'
 import {
   type BatchContextOf,
   type BatchEntry,
@@ -11,21 +12,35 @@ import {
   makeConsumer,
   refuseFaulty,
 } from './definition.ts'
+import { handed, type HandlerTransaction } from './handlers/tagged.ts'
+import { type EventsOf, type HandledEvent, type VersionsOf, withDevice } from './handlers/typed-events.ts'
 
 export { Unavailable } from '../protection/unavailable.ts'
-export type { BatchEntry, Consumer, ConsumerOptions }
+export type { BatchEntry, Consumer, ConsumerOptions, Event, HandledEvent, HandlerTransaction, TidegateError }
+export type { DataOf, EventsOf, TypedEvent, VersionsOf } from './handlers/typed-events.ts'
 
 /** Of its transaction a handler sees `tx.query`, and nothing else. */
-export type HandlerContext = HandlerContextOf<Queryable>
-export type BatchContext = BatchContextOf<Queryable>
+export type HandlerContext = HandlerContextOf<HandlerTransaction>
+export type BatchContext = BatchContextOf<HandlerTransaction>
 
+/** Of a consumer that says its event types as patterns. */
 export interface SingleConsumerOptions extends ConsumerOptions {
+  types: readonly string[]
+  events?: undefined
   /**
    * Applies one event. Effects made through `context.tx` are committed together with the record that the event was
    * processed, so they happen once (G4). Throw to fail: a `TidegateError` that is not retryable goes to the dead
    * letters at once, anything else climbs the ladder.
    */
-  handle(event: Event, context: HandlerContext): Promise<void> | void
+  handle(event: HandledEvent, context: HandlerContext): Promise<void> | void
+}
+
+/** Of a consumer that says its event types one by one, each with the version that it reads. */
+export interface TypedConsumerOptions<Wanted extends object> extends ConsumerOptions {
+  types?: undefined
+  events: Wanted & { readonly [Type in keyof Wanted]: VersionsOf<Type> }
+  /** As `handle` of a consumer with `types`; what `data` is, is known by `event.type`. */
+  handle(event: EventsOf<Wanted>, context: HandlerContext): Promise<void> | void
 }
 
 export interface BatchConsumerOptions extends ConsumerOptions, BatchTraits {
@@ -39,22 +54,35 @@ export interface BatchConsumerOptions extends ConsumerOptions, BatchTraits {
  * Makes a consumer: what a user writes (published as `tidegate/consumer`).
  * @throws TidegateError `CONSUMER_INVALID` naming every fault.
  */
-export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOptions): Consumer {
+export function defineConsumer<Wanted extends Readonly<Record<string, Version>>, Version extends number>(
+  options: TypedConsumerOptions<Wanted>,
+): Consumer
+export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOptions): Consumer
+export function defineConsumer(options: ConsumerOptions & BatchTraits & Given): Consumer {
   refuseFaulty(options)
-  const handler: Handler = takesBatches(options)
-    ? { kind: 'batch', handleBatch: (entries, context) => options.handleBatch(entries, seen(context)) }
-    : { kind: 'single', handle: (event, context) => options.handle(event, seen(context)) }
-  return makeConsumer(options, handler)
+  return { ...makeConsumer(options, handlerOf(options)), options }
+}
+
+interface Given {
+  handle?(event: never, context: HandlerContext): Promise<void> | void
+  handleBatch?(entries: readonly BatchEntry[], context: BatchContext): Promise<void> | void
 }
 
 /** As the check has it: a key that is undefined is not there. */
-function takesBatches(
-  options: SingleConsumerOptions | BatchConsumerOptions,
-): options is BatchConsumerOptions {
-  return (options as Partial<BatchConsumerOptions>).handleBatch !== undefined
+function handlerOf(options: Given): Handler {
+  if (options.handleBatch === undefined)
+    return {
+      kind: 'single',
+      handle: (event, context) => options.handle?.(withDevice(event) as never, seen(context)),
+    }
+  return {
+    kind: 'batch',
+    handleBatch: (entries, context) => options.handleBatch?.(entries, seen(context)),
+  }
 }
 
-function seen<Context extends { tx: Queryable }>(context: Context): Omit<Context, 'tx'> & { tx: Queryable } {
-  const { tx } = context
-  return { ...context, tx: { query: (sql, params) => tx.query(sql, params) } }
+function seen<Context extends { tx: Transaction }>(
+  context: Context,
+): Omit<Context, 'tx'> & { tx: HandlerTransaction } {
+  return { ...context, tx: handed(context.tx) }
 }

@@ -1,3 +1,4 @@
+import { eventTypePattern, isSystemType } from '../../src/contract/event.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
 
@@ -25,6 +26,7 @@ const checks: Readonly<Record<string, Check>> = {
     !(typeof value === 'string' && groupPattern.test(value)) &&
     `must match ${groupPattern.source.slice(1, -1)}`,
   types: faultsOfTypes,
+  events: faultsOfEvents,
   ordered: isTrueOrFalse,
   retry: (value) => {
     if (!Array.isArray(value)) return `must be a list such as ['5s', '1m'], and is ${inWords(value)}`
@@ -90,7 +92,13 @@ export function faultsOfDefinition(given: unknown): string[] {
           known.filter((each) => !there.includes(each)),
         )}`,
     ),
-    ...['group', 'types'].filter((key) => !there.includes(key)).map((key) => `${key} is required`),
+    !there.includes('group') && 'group is required',
+    !there.includes('types') &&
+      !there.includes('events') &&
+      "types is required, or events: { 'com.acme.climate': 2 }",
+    there.includes('types') &&
+      there.includes('events') &&
+      'types and events: a consumer has one of the two; with events it says which version it reads',
     handlers.length === 0 && 'handle is required: what to do with one event',
     handlers.length === 2 && 'handle and handleBatch: a consumer has one of the two',
     !there.includes('handleBatch') &&
@@ -127,6 +135,26 @@ export function faultsOfTypes(value: unknown): Fault | readonly Fault[] {
       /^[a-z0-9_-]+$/i.test(type) &&
       `holds ${JSON.stringify(type)}, and a type has two labels at least: com.acme.${type}`
     )
+  })
+}
+
+/** The last version that a schema file can have. */
+const versionMax = 999_999
+
+export function faultsOfEvents(value: unknown): Fault | readonly Fault[] {
+  const form = "an object such as { 'com.acme.climate': 2 }"
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return `must be ${form}, and is ${inWords(value)}`
+  const wanted = Object.entries(value)
+  if (wanted.length === 0) return `must name at least one event type: ${form}`
+  return wanted.map(([type, version]: [string, unknown]) => {
+    const name = JSON.stringify(type.slice(0, 160))
+    if (/[*#]/.test(type)) return `holds the pattern ${name}: patterns have no version, and need types`
+    if (!eventTypePattern.test(type))
+      return `holds ${name}, which is not an event type, such as com.acme.climate`
+    if (isSystemType(type)) return `holds ${name}, which has no versions: name it with types`
+    const good = Number.isInteger(version) && (version as number) >= 1 && (version as number) <= versionMax
+    return !good && `holds ${name} with ${inWords(version)}, and a version is a whole number from 1`
   })
 }
 

@@ -1,13 +1,14 @@
 import { TidegateError } from '../../src/errors.ts'
-import { type Event, isSystemType } from '../../src/contract/event.ts'
+import type { Event } from '../../src/contract/envelope.ts'
+import { isSystemType } from '../../src/contract/event.ts'
 import { matchesTopic } from '../../src/contract/wire.ts'
-import type { Logger } from '../../src/log.ts'
 import { parseDuration } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { ReplayMark } from '../replays/replayed.ts'
 import type { Breakers } from '../protection/breakers.ts'
 import { faultsOfDefinition, parseRate } from './definition-check.ts'
+import type { HandlerLog } from './handlers/handler-log.ts'
 
 /**
  * A consumer group: which events it wants and what it does with them. One small file default-exports one; see
@@ -20,7 +21,11 @@ export interface ConsumerOptions {
    * Event type patterns: `com.acme.climate`, `com.acme.*` (one label), `com.acme.#` (any number), `#` (everything
    * the devices send). The gateway's own `dev.tidegate.*` events come only if a pattern names them.
    */
-  types: readonly string[]
+  types?: readonly string[] | undefined
+  /**
+   * Instead of `types`: the event types that it wants, each with the version of its schema that it reads, `{ 'com.acme.climate': 2 }`.
+   */
+  events?: Readonly<Record<string, number>> | undefined
   /** Each device's events in order, one instance per partition at a time (G6). Default true. */
   ordered?: boolean
   /** Waits between attempts: `['5s', '1m']` makes three attempts. Default: the configured ladder. */
@@ -72,7 +77,7 @@ export interface BatchTraits {
 export interface BatchContextOf<Tx> {
   /** The transaction of this event: `tx.query(sql, params)`. */
   tx: Tx
-  log: Logger
+  log: HandlerLog
   /** Aborted at the timeout and at shutdown: pass it on to whatever can hang. */
   signal: AbortSignal
   /**
@@ -131,7 +136,11 @@ export interface Consumer {
   readonly dedup: 'inbox' | 'own'
   readonly recordsFaults: boolean
   readonly handler: Handler
+  /** What it was made of: another version of Tidegate than that which made it makes it anew. */
+  readonly options?: unknown
   wants(type: string): boolean
+  /** The version of its schema that events of this type are read as; undefined: as they were recorded. */
+  wantedVersion(type: string): number | undefined
   inspect(event: Event): TidegateError | undefined
 }
 
@@ -142,6 +151,8 @@ export interface ConsumerDefaults {
   /** Of groups that park. Default: `ladderMs`. */
   parkedLadderMs?: readonly number[] | undefined
   timeoutMs: number
+  /** For how long an event waits for a schema that is not here, or for a consumer that reads it. Default 24 h. */
+  schemaWaitMs?: number
   /** Of ordered groups. Default true. */
   parks?: boolean
 }
@@ -150,6 +161,7 @@ export interface ConsumerDefaults {
 export type ConfiguredConsumer = Consumer &
   Required<Omit<ConsumerDefaults, 'ladderMs' | 'parkedLadderMs'>> & { ladderMs: readonly number[] }
 
+const schemaWaitMsDefault = 86_400_000
 /** Of groups that do not park, unless something else is configured. */
 export const ladderMsDefault: readonly number[] = [5_000, 30_000, 300_000, 1_800_000]
 /** A device that waits for an event collects what comes meanwhile. */
@@ -163,6 +175,7 @@ export function configured(consumer: Consumer, defaults: ConsumerDefaults): Conf
     ...consumer,
     ladderMs: consumer.ladderMs ?? (parks ? parkedLadderMs : (ladderMs ?? ladderMsDefault)),
     timeoutMs: consumer.timeoutMs ?? defaults.timeoutMs,
+    schemaWaitMs: defaults.schemaWaitMs ?? schemaWaitMsDefault,
     parks,
   }
 }
@@ -173,9 +186,10 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
   const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout)
   const batch = handler.kind === 'batch' ? options : undefined
   const ordered = options.ordered ?? true
+  const types = options.types ?? Object.keys(options.events ?? {})
   return {
     group: options.group,
-    types: options.types,
+    types,
     ordered,
     parks: ordered ? parksOf(options) : false,
     ladderEnd: options.then ?? 'skip',
@@ -190,9 +204,18 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     dedup: batch?.dedup ?? 'inbox',
     recordsFaults: batch?.recordsFaults ?? false,
     handler,
-    wants: memoized((type) => options.types.some((pattern) => takes(pattern, type))),
+    wants: memoized((type) => types.some((pattern) => takes(pattern, type))),
+    wantedVersion: versionsOf(options.events),
     inspect: (event) => batch?.inspect?.(event),
   }
+}
+
+/** What `events` says of a type. */
+export function versionsOf(
+  events: Readonly<Record<string, number>> | undefined,
+): (type: string) => number | undefined {
+  const versions = new Map(Object.entries(events ?? {}))
+  return (type) => versions.get(type)
 }
 
 /** Of an ordered group: who says what ends the ladder of parked devices wants them parked. */

@@ -10,7 +10,8 @@ import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import { countedOf, letterOf, type ReplayMark, replayOf, type SentLetter } from '../replays/replayed.ts'
 import { thrown } from './retry.ts'
-import type { SchemaCheck } from './schema-check.ts'
+import type { ReadAs } from '../../src/schemas/upcast/read-as.ts'
+import type { SchemaCheck } from '../reading/schema-check.ts'
 
 /** A delivery whose event could be read and that is to be handled. */
 export interface Parcel {
@@ -40,6 +41,8 @@ export type Judgement =
 export interface Checks {
   provenance: Provenance
   checkSchema: SchemaCheck
+  /** For who asks for a version. */
+  readAs: ReadAs
 }
 
 /**
@@ -72,14 +75,38 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     // What is not believed is no record of its ledger either (G9).
     const disbelief = checks.provenance(event, delivery)
     if (disbelief !== undefined) return { kind: 'fault', delivery, error: disbelief, event }
+    const schemaFault = checks.checkSchema(event)
+    const isLate = delivery.exchange !== '' && isTooOld(event, consumer, nowMs)
+    // What is at fault, or not handed over, is nothing that anybody reads.
+    const asItCame = { event, fault: schemaFault }
+    const read = schemaFault || isLate ? asItCame : readFor(consumer, event, checks)
     // A module without types may say null.
-    const fault = checks.checkSchema(event) ?? consumer.inspect(event) ?? undefined
+    const fault = read.fault ?? consumer.inspect(read.event) ?? undefined
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
-    if (delivery.exchange !== '' && isTooOld(event, consumer, nowMs)) return { kind: 'shed', delivery }
-    return { kind: 'handle', parcel: { delivery, event, text, fault, sent, replay } }
+    if (isLate) return { kind: 'shed', delivery }
+    return { kind: 'handle', parcel: { delivery, event: read.event, text, fault, sent, replay } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
+  }
+}
+
+/**
+ * As the consumer asks for it; the text stays as it came. What cannot be brought there is at fault, as it came.
+ * @throws TidegateError of what waits for a schema: it is at no fault, and nobody records one
+ */
+function readFor(
+  consumer: Consumer,
+  event: Event,
+  { readAs }: Checks,
+): { event: Event; fault: TidegateError | undefined } {
+  const wanted = consumer.wantedVersion(event.type)
+  if (wanted === undefined) return { event, fault: undefined }
+  try {
+    return { event: readAs(event, wanted), fault: undefined }
+  } catch (error) {
+    if (!(error instanceof TidegateError) || error.retryable) throw error
+    return { event, fault: error }
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
+import { attemptMax } from '../amqp/delivery.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 
 /** Where an attempt that failed leads. */
@@ -54,10 +55,15 @@ export interface Attempt {
    * would never catch up.
    */
   recovering: boolean
+  /** For how long it has waited since it came here, ms. */
+  waitedMs: number
 }
 
 /** By how it deals with failures. */
-export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | 'ladderEnd' | 'final'>
+export type DecidingConsumer = Pick<
+  ConfiguredConsumer,
+  'ladderMs' | 'parks' | 'ladderEnd' | 'final' | 'schemaWaitMs'
+>
 
 /**
  * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. The delay after attempt n is
@@ -69,11 +75,15 @@ export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | '
  */
 export function decide(
   error: unknown,
-  { attempt, waits, recovering }: Attempt,
-  { ladderMs, parks, ladderEnd, final }: DecidingConsumer,
+  { attempt, waits, recovering, waitedMs }: Attempt,
+  { ladderMs, parks, ladderEnd, final, schemaWaitMs }: DecidingConsumer,
 ): Decision {
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
-  const delayMs = (recovering ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
+  const delayMs = awaitsSchema(error)
+    ? waitedMs < schemaWaitMs && attempt < attemptMax
+      ? ladderMs[Math.min(attempt, ladderMs.length) - 1]
+      : undefined
+    : (recovering ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
   if (!parks || waits === 'on a rung')
     return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
   if (waits === 'nowhere') return { kind: 'dead' }
@@ -84,6 +94,30 @@ export function decide(
 /** Within 20 % of it: what failed together is not tried again together. */
 export function jittered(delayMs: number, random: Random): number {
   return Math.round(delayMs * (0.8 + 0.4 * random()))
+}
+
+/**
+ * What is to be read in a version that nobody here can read yet: nothing is wrong with the event. It waits, its device with it and no
+ * other (G5, G6), at the last step of the ladder when it has climbed that, until somebody has brought the schema or the consumer, or its time
+ * is over.
+ */
+export function awaitsSchema(error: unknown): boolean {
+  return (
+    error instanceof TidegateError &&
+    error.retryable &&
+    (error.code === 'SCHEMA_UNKNOWN' || error.code === 'SCHEMA_NEWER')
+  )
+}
+
+/** For how long a delivery has waited: parked since it came; on rungs as long as those take, for it comes anew from each. */
+export function waitedMsOf(
+  { attempt, arrivedAtMs }: { attempt: number; arrivedAtMs: number },
+  ladderMs: readonly number[],
+  nowMs: number,
+): number {
+  const last = ladderMs.at(-1) ?? 0
+  const climbedMs = ladderMs.slice(0, attempt - 1).reduce((sum, delayMs) => sum + delayMs, 0)
+  return Math.max(nowMs - arrivedAtMs, climbedMs + Math.max(0, attempt - 1 - ladderMs.length) * last)
 }
 
 /** A handler that was cut off at its timeout. */

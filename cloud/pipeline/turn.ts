@@ -12,7 +12,7 @@ import { type Checks, eventOf, judgeParked, parcelOf, type Waiting } from './jud
 import type { BatchPace } from './limits/batch-pace.ts'
 import type { Places } from './limits/places.ts'
 import type { PipelineObserver } from './observer.ts'
-import { decide, hasHung, isHopeless, isOutage, jittered, thrown } from './retry.ts'
+import { awaitsSchema, decide, hasHung, isHopeless, isOutage, jittered, thrown, waitedMsOf } from './retry.ts'
 
 export interface TurnOptions extends HandlingOptions, Checks {
   instance: string
@@ -43,6 +43,14 @@ export interface Claim extends Claimed {
 const outageDelayMs = 10_000
 /** What cannot go on because its group is paused keeps no place of what is skipped. */
 const pausedDelayMs = 1_000
+
+const stretchMsMax = 900_000
+
+/** What waits for a person to bring something is tried ever more seldom: however many devices wait, they cost the others little (G7). */
+function stretched<Kind extends { kind: string }>(decision: Kind, waitedMs: number): Kind {
+  if (!('delayMs' in decision)) return decision
+  return { ...decision, delayMs: Math.max(Number(decision.delayMs), Math.min(waitedMs / 8, stretchMsMax)) }
+}
 
 /**
  * One turn of a parked device: what waits first of it, in the order in which it came (G6), in transactions with its removal and the proof
@@ -251,16 +259,27 @@ export class Turn {
     const nowMs = clock.now()
     const recovering = this.#recovering
     // What comes from a rung has been tried there, and has its step here all the same.
-    const attempt = recovering ? 1 + Number(this.#wasTried(waiting)) : delivery.attempt
+    const attempt =
+      recovering && !awaitsSchema(error) ? 1 + Number(this.#wasTried(waiting)) : delivery.attempt
+    const waitedMs = waitedMsOf(delivery, consumer.ladderMs, nowMs)
     // What is parked stays so until it is done with, also where the group parks nothing any more.
-    const decision = decide(error, { attempt, waits: 'parked', recovering }, { ...consumer, parks: true })
+    const decision = decide(
+      error,
+      { attempt, waits: 'parked', recovering, waitedMs },
+      { ...consumer, parks: true },
+    )
     this.#failure = undefined
     if (decision.kind !== 'park' && decision.kind !== 'hold') {
       await this.#bury([waiting], [{ delivery, error, event, nowMs }], hasHung(error))
       if (hasHung(error) && !this.#isOver) await this.#end()
       return
     }
-    const trial = trialOf(decision, delivery, error, random)
+    const trial = trialOf(
+      awaitsSchema(error) ? stretched(decision, waitedMs) : decision,
+      delivery,
+      error,
+      random,
+    )
     const { headers } = retryLetter({ delivery, error, group, instance, nowMs })
     const isOurs = await this.#tenure.setBack(head.n, trial, headers)
     this.#isOver = true

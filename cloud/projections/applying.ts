@@ -1,4 +1,5 @@
 import type { Event } from '../../src/contract/event.ts'
+import type { ReadAs } from '../../src/schemas/upcast/read-as.ts'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
@@ -12,6 +13,8 @@ import type { Job, Standing } from './versions.ts'
 /** With what events are applied. */
 export interface ToApply {
   projection: LoadedProjection
+  /** For a projection that asks for versions. */
+  readAs: ReadAs
   timeoutMs: number
   clock: Clock
   log: Logger
@@ -74,12 +77,14 @@ export interface Attempt {
 export async function applyEvents(
   events: readonly ProjectedEvent[],
   tx: Transaction,
-  { projection, timeoutMs, clock, log, signal: parent }: ToApply,
+  applying: ToApply,
 ): Promise<void> {
   if (events.length === 0) return
+  const { projection, timeoutMs, clock, log, signal: parent } = applying
   const given = revocable(tx)
   try {
-    await bounded((signal) => projection.apply(events, { tx: given, log, signal }), {
+    const read = events.map((event) => readFor(event, applying))
+    await bounded((signal) => projection.apply(read, { tx: given, log, signal }), {
       timeoutMs,
       parent,
       clock,
@@ -91,6 +96,15 @@ export async function applyEvents(
     if (parent.aborted) throw error
     throw new ApplyFailed(events, given.causeOf(error))
   }
+}
+
+/** As the projection asks for it; history keeps what was said. @throws TidegateError what `readAs` says */
+export function readFor(
+  event: ProjectedEvent,
+  { projection, readAs }: Pick<ToApply, 'projection' | 'readAs'>,
+): ProjectedEvent {
+  const wanted = projection.wantedVersion(event.type)
+  return wanted === undefined ? event : { ...event, ...readAs(event, wanted) }
 }
 
 /** What PostgreSQL answers to whatever follows a failure. */

@@ -1,20 +1,30 @@
-import type { Event } from '../../src/contract/event.ts'
+import type { Event } from '../../src/contract/envelope.ts'
 import { TidegateError } from '../../src/errors.ts'
-import type { Logger } from '../../src/log.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { parseDuration, withinLimits } from '../../src/units.ts'
 import type { Queryable } from '../database/storage.ts'
-import { faultsOfTypes, handlerLimits, inWords, isFunction } from '../pipeline/definition-check.ts'
-import { memoized, takes } from '../pipeline/definition.ts'
+import {
+  faultsOfEvents,
+  faultsOfTypes,
+  handlerLimits,
+  inWords,
+  isFunction,
+} from '../pipeline/definition-check.ts'
+import { memoized, takes, versionsOf } from '../pipeline/definition.ts'
+import type { HandlerLog } from '../pipeline/handlers/handler-log.ts'
+import { handed, type HandlerTransaction } from '../pipeline/handlers/tagged.ts'
 
 /** What `apply` is called with. */
 export interface ProjectionContext {
   /** The transaction of these events and of the cursor behind them; names without a schema are of this version's own. */
-  tx: Queryable
-  log: Logger
+  tx: HandlerTransaction
+  log: HandlerLog
   /** Aborted at the timeout and when the cloud stops. */
   signal: AbortSignal
 }
+
+/** As it is called: its transaction may be any. */
+type AppliedWithin = Omit<ProjectionContext, 'tx'> & { tx: Queryable }
 
 /** An event of history, with where it is in it: the same events have the same, however often they are applied. */
 export type ProjectedEvent = Event & {
@@ -30,8 +40,11 @@ export interface ProjectionOptions {
   name: string
   /** Another one whenever `apply`, `tables` or `events` change. 1 to 9999. */
   version: number
-  /** Event type patterns: `com.acme.power`, `com.acme.#`, `#` (everything the devices send). */
-  events: readonly string[]
+  /**
+   * Event type patterns: `com.acme.power`, `com.acme.#`, `#` (everything the devices send); or types with the version of its schema that each is
+   * read as, `{ 'com.acme.power': 2 }`.
+   */
+  events: readonly string[] | Readonly<Record<string, number>>
   /** SQL that makes its tables, or a `file:` URL of it. One is named like the projection; names have no schema. */
   tables: string | URL
   /**
@@ -60,8 +73,10 @@ export interface Projection {
   readonly keyColumn: string
   /** Undefined: as configured. */
   readonly timeoutMs: number | undefined
-  apply(events: readonly ProjectedEvent[], context: ProjectionContext): Promise<void> | void
+  apply(events: readonly ProjectedEvent[], context: AppliedWithin): Promise<void> | void
   wants(type: string): boolean
+  /** The version of its schema that events of this type are read as; undefined: as they were recorded. */
+  wantedVersion(type: string): number | undefined
   /** The types it wants, where it says them one by one. */
   readonly types: readonly string[] | undefined
   /** What applying an event costs, in rows or numbers; undefined: each the same. Of what is built in. */
@@ -85,7 +100,7 @@ const checks: Readonly<Record<string, (value: unknown) => Fault | readonly Fault
   version: (value) =>
     !(Number.isInteger(value) && (value as number) >= 1 && (value as number) <= versionMax) &&
     `must be a whole number from 1 to ${versionMax}`,
-  events: faultsOfTypes,
+  events: (value) => (Array.isArray(value) ? faultsOfTypes(value) : faultsOfEvents(value)),
   tables: (value) =>
     !(value instanceof URL) &&
     !(typeof value === 'string' && value.trim() !== '') &&
@@ -107,7 +122,9 @@ const required = ['name', 'version', 'events', 'tables', 'apply']
  */
 export function defineProjection(options: ProjectionOptions): Projection {
   refuseFaulty(options)
-  const { name, version, events, key, keyColumn = 'device', timeout } = options
+  const { name, version, key, keyColumn = 'device', timeout } = options
+  const versions = isList(options.events) ? undefined : options.events
+  const events = isList(options.events) ? options.events : Object.keys(options.events)
   const exact = events.every((pattern) => !/[*#]/.test(pattern))
   return {
     kind: 'projection',
@@ -118,10 +135,15 @@ export function defineProjection(options: ProjectionOptions): Projection {
     key: key && ((event) => key(event)),
     keyColumn,
     timeoutMs: timeout === undefined ? undefined : parseDuration(timeout),
-    apply: (given, context) => options.apply(given, context),
+    apply: (given, context) => options.apply(given, { ...context, tx: handed(context.tx) }),
     wants: memoized((type) => events.some((pattern) => takes(pattern, type))),
+    wantedVersion: versionsOf(versions),
     types: exact ? [...new Set(events)] : undefined,
   }
+}
+
+function isList(events: ProjectionOptions['events']): events is readonly string[] {
+  return Array.isArray(events)
 }
 
 export function isProjection(value: unknown): value is Projection {

@@ -2,8 +2,8 @@ import { TidegateError } from '../../src/errors.ts'
 import { deviceSource } from '../../src/contract/event.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { Cursor } from '../history/reader.ts'
-import { type Applicable, applyEvents, eventsFor, type ToApply } from './applying.ts'
-import type { LoadedProjection } from './definition.ts'
+import { type Applicable, applyEvents, eventsFor, readFor, type ToApply } from './applying.ts'
+import type { LoadedProjection, ProjectedEvent } from './definition.ts'
 import { enterSchema, quoted, schemaOf, tablesOf } from './schema-postgres.ts'
 import { makeScratch } from './tables-postgres.ts'
 import type { Job } from './versions.ts'
@@ -88,12 +88,18 @@ async function applyAgain(tx: Transaction, key: string, upTo: Cursor, applying: 
   for await (const page of historyOf(tx, key, upTo, projection)) {
     signal.throwIfAborted()
     const events = eventsFor(page, projection).filter(
-      (event) => (projection.key?.(event) ?? event.partitionkey) === key && !skipped.includes(event.cursor),
+      (event) => !skipped.includes(event.cursor) && keyOf(event, applying) === key,
     )
     await applyEvents(events, tx, applying)
     applied += events.length
   }
   return applied
+}
+
+/** Whose rows it changes: of the event as the projection reads it. */
+function keyOf(event: ProjectedEvent, applying: ToApply): string {
+  const { key } = applying.projection
+  return key === undefined ? event.partitionkey : key(readFor(event, applying))
 }
 
 /** What somebody has left out stays out. */

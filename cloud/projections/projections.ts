@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Clock, Random } from '../../src/clock.ts'
+import { noSchemas } from '../../src/schemas/registry.ts'
+import { noUpcasts } from '../../src/schemas/upcast/chain.ts'
+import { createReadAs, type ReadAs } from '../../src/schemas/upcast/read-as.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Database } from '../database/database-postgres.ts'
 import { postgresStorage } from '../database/storage-postgres.ts'
@@ -22,6 +25,8 @@ export interface ProjectionsOptions {
   leaseMs?: number
   /** Events of a transaction at most. */
   batchMax?: number
+  /** For projections that ask for versions. Default: no schema is known, and they wait. */
+  readAs?: ReadAs
   clock: Clock
   random: Random
   log: Logger
@@ -52,7 +57,11 @@ const unheldAfterMs = 60_000
 /** @throws TidegateError `PROJECTION_INVALID` */
 export function startProjections(options: ProjectionsOptions): RunningProjections {
   const { database, instance, clock, random, log } = options
-  const { leaseMs = leaseMsDefault, batchMax = batchMaxDefault } = options
+  const {
+    leaseMs = leaseMsDefault,
+    batchMax = batchMaxDefault,
+    readAs = createReadAs(noSchemas, noUpcasts),
+  } = options
   const shared = {
     storage: postgresStorage(database),
     leases: postgresLeases({ database, instance, leaseMs }),
@@ -60,6 +69,7 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
     readerIn: postgresReader,
     tables: postgresTables,
     runJob,
+    readAs,
     clock,
     random,
     log,
@@ -115,8 +125,10 @@ function watchUnheld({ database, clock, log }: ProjectionsOptions): {
 }
 
 /** What of a module can be told apart: not what `apply` does. */
-function definitionOf({ tables, events, keyColumn }: LoadedProjection): string {
+function definitionOf(projection: LoadedProjection): string {
+  const { tables, events, keyColumn } = projection
+  const wanted = events.flatMap((type) => projection.wantedVersion(type) ?? [])
   return createHash('sha256')
-    .update(JSON.stringify([tables, events, keyColumn]))
+    .update(JSON.stringify([tables, events, keyColumn, ...(wanted.length > 0 ? [wanted] : [])]))
     .digest('hex')
 }

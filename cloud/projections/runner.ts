@@ -1,4 +1,5 @@
 import { backoffMs } from '../../src/backoff.ts'
+import type { ReadAs } from '../../src/schemas/upcast/read-as.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf, type TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
@@ -30,6 +31,8 @@ export interface RunnerOptions {
   tables: Tables
   versionsIn: (tx: Statements) => VersionsIn
   readerIn: (tx: Statements) => HistoryReader
+  /** For a projection that asks for versions. */
+  readAs: ReadAs
   runJob: (tx: Transaction, job: Job, upTo: string, applying: ToApply) => Promise<object>
   clock: Clock
   random: Random
@@ -108,8 +111,8 @@ class VersionRunner {
   }
 
   get #applying(): ToApply {
-    const { projection, timeoutMs, clock } = this.#options
-    return { projection, timeoutMs, clock, log: this.#log, signal: this.#signal }
+    const { projection, readAs, timeoutMs, clock } = this.#options
+    return { projection, readAs, timeoutMs, clock, log: this.#log, signal: this.#signal }
   }
 
   async run(): Promise<void> {

@@ -13,6 +13,7 @@ import {
 import type { Lane, Submission } from '../outbox/outbox.ts'
 import { isImplausible, msOf } from './event-time.ts'
 import { isStorable, parsePayload, unstorable } from './payload.ts'
+import type { Decoded } from './codecs/decode.ts'
 import { createHighRate, type HighRateOptions } from './high-rate.ts'
 import { createProfiles, type NamedProfile, type Profile } from './profiles.ts'
 import { type Fault, quarantine, type RejectionReason } from './quarantine.ts'
@@ -81,18 +82,23 @@ export function createAdmission(options: AdmissionOptions): Admit {
     const nowMs = options.clock.now()
     const outcome = read(message, options.payloadBytesMax)
     if (!outcome.ok) return reject(message, outcome, nowMs, accepting)
-    const { reading } = outcome
+    const { reading, decoded } = outcome
+    const refuse = (fault: Fault): Admitted =>
+      reject(message, { fault, id: reading.id, decoded }, nowMs, accepting)
     const profile = profileOf(message.deviceId)
-    if (profile?.allowsType(message.match.type) === false)
-      return reject(message, { fault: forbidden(profile, message), id: reading.id }, nowMs, accepting)
-    const schema = checkSchema(message.match.type, reading)
-    if (schema.ok)
-      return accept(message, reading, { dataschema: schema.dataschema, profile }, nowMs, accepting)
-    return reject(message, { fault: schema.fault, id: reading.id }, nowMs, accepting)
+    if (profile?.allowsType(message.match.type) === false) return refuse(forbidden(profile, message))
+    const schema = checkSchema(message.match.type, reading, message.match.route.schemaVersion)
+    if (!schema.ok) return refuse(schema.fault)
+    return accept(message, reading, { dataschema: schema.dataschema, profile, decoded }, nowMs, accepting)
   }
 }
 
-function read({ payload, match }: Message, payloadBytesMax: number): ReadingResult {
+/** What was read of a payload that is not JSON. */
+type DecodedPayload = Extract<Decoded, { ok: true }>
+
+type Outcome = ReadingResult & { decoded?: DecodedPayload | undefined }
+
+function read({ payload, match }: Message, payloadBytesMax: number): Outcome {
   if (payload.length > payloadBytesMax)
     return refused('PAYLOAD_TOO_LARGE', `${payload.length} bytes, and ${payloadBytesMax} are allowed`)
   if (!eventTypePattern.test(match.type) || isSystemType(match.type))
@@ -101,8 +107,14 @@ function read({ payload, match }: Message, payloadBytesMax: number): ReadingResu
   if (match.subject !== undefined && match.subject.length > limits.subjectLengthMax)
     return refused('ENVELOPE_INVALID', `subject: the topic's is over ${limits.subjectLengthMax} characters`)
   if (match.subject !== undefined && !isStorable(match.subject)) return { ok: false, fault: unstorable }
+  const { decode } = match.route
+  if (decode) return readDecoded(decode(payload), match)
   const parsed = parsePayload(payload)
   return parsed.ok ? readMessage(parsed.value, match) : parsed
+}
+
+function readDecoded(decoded: Decoded, match: EventMatch): Outcome {
+  return decoded.ok ? { ...readMessage(decoded.value, match), decoded } : decoded
 }
 
 interface Accepting extends Pick<AdmissionOptions, 'clockSkewMaxMs' | 'timeAgeMaxMs' | 'quarantineBytesMax'> {
@@ -111,10 +123,16 @@ interface Accepting extends Pick<AdmissionOptions, 'clockSkewMaxMs' | 'timeAgeMa
   mayGoHigh: (deviceId: string) => boolean
 }
 
+interface Accepted {
+  dataschema: string | undefined
+  profile: NamedProfile | undefined
+  decoded: DecodedPayload | undefined
+}
+
 function accept(
   message: Message,
   reading: Reading,
-  { dataschema, profile }: { dataschema: string | undefined; profile: NamedProfile | undefined },
+  { dataschema, profile, decoded }: Accepted,
   nowMs: number,
   accepting: Accepting,
 ): Admitted {
@@ -136,6 +154,7 @@ function accept(
     partitionkey: deviceId,
     traceparent: reading.traceparent,
     expirytime: reading.expirytime,
+    ...(decoded && asItCame(message.payload, decoded)),
     ...reading.extensions,
     data: reading.data,
   }
@@ -148,6 +167,18 @@ function accept(
   if (reading.timeFault !== undefined) admitted.timeFault = reading.timeFault
   if (lowered !== undefined) admitted.lowered = lowered
   return admitted
+}
+
+/** Data that is not what the device sent says how it was written, and of what it was made. */
+function asItCame(
+  payload: Buffer,
+  { format, skippedBytes }: DecodedPayload,
+): Pick<Candidate, 'payloadformat' | 'payloadsha256' | 'payloadskipped'> {
+  return {
+    payloadformat: format,
+    payloadsha256: hash('sha256', payload, 'hex'),
+    ...(skippedBytes > 0 && { payloadskipped: skippedBytes }),
+  }
 }
 
 /** A route of named devices has its lane for them by that; elsewhere their profile has to allow it. */
@@ -188,12 +219,14 @@ function idOf({ id, isCloudEvent }: Reading, { deviceId, topic, match }: Message
 
 function reject(
   { deviceId, topic, payload, match, qos }: Message,
-  { fault, id }: { fault: Fault; id?: string | undefined },
+  { fault, id, decoded }: { fault: Fault; id?: string | undefined; decoded?: DecodedPayload | undefined },
   nowMs: number,
   { makeId, quarantineBytesMax }: Accepting,
 ): Admitted {
   const time = new Date(nowMs).toISOString()
-  const rejected = { deviceId, topic, payload, type: match.type, id, ownId: makeId(nowMs), time }
+  const format = match.route.decode?.format
+  const how = { format, decoded }
+  const rejected = { deviceId, topic, payload, type: match.type, id, ownId: makeId(nowMs), time, ...how }
   const candidate = writeCandidate(quarantine(rejected, fault, quarantineBytesMax))
   return { submission: { candidate, lane: 'normal', qos }, rejected: fault }
 }

@@ -1,11 +1,7 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { messageOf } from '../../src/errors.ts'
+import { containersMax, depthMax } from './codecs/decode.ts'
 import type { Fault } from './quarantine.ts'
-
-/** Deeper values are refused: serialisers recurse, and no reading needs it. */
-export const depthMax = 32
-/** More objects and arrays are refused: `{}` is two bytes on the wire, and thirty times as much to whoever reads it (G7). */
-export const containersMax = 10_000
 
 export type Parsed = { ok: true; value: unknown } | { ok: false; fault: Fault }
 

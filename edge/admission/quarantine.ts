@@ -4,6 +4,7 @@ import {
   deviceSource,
   eventIdPattern,
   limits,
+  type PayloadFormat,
   rejectedType,
   type Rejection,
 } from '../../src/contract/event.ts'
@@ -14,6 +15,8 @@ export const rejectionReasons = [
   'PAYLOAD_TOO_LARGE',
   'NOT_UTF8',
   'MALFORMED_JSON',
+  'MALFORMED_PAYLOAD',
+  'WRITER_SCHEMA_UNKNOWN',
   'TOO_DEEP',
   'TOO_MANY_VALUES',
   'NUMBER_OUT_OF_RANGE',
@@ -23,6 +26,7 @@ export const rejectionReasons = [
   'TYPE_INVALID',
   'TYPE_FORBIDDEN',
   'SCHEMA_UNKNOWN',
+  'SCHEMA_RETIRED',
   'SCHEMA_VIOLATION',
 ] as const
 
@@ -46,6 +50,10 @@ export interface RejectedMessage {
   ownId: string
   /** RFC 3339; the gateway's clock. */
   time: string
+  /** How its payload was to be read; absent: as JSON. */
+  format?: PayloadFormat | undefined
+  /** What was read of it in that format. */
+  decoded?: { value: unknown; skippedBytes: number } | undefined
 }
 
 const detailLengthMax = 500
@@ -58,7 +66,7 @@ const topicLengthMax = 256
  * and its payload: sent again, it is a duplicate like any other. One without is one event each time, like other readings.
  */
 export function quarantine(message: RejectedMessage, fault: Fault, quarantineBytesMax: number): Candidate {
-  const { deviceId, topic, payload, type, id, ownId, time } = message
+  const { deviceId, topic, payload, type, id, ownId, time, format, decoded } = message
   const rejection: Rejection = {
     reason: fault.reason,
     detail: legible(fault.detail, detailLengthMax),
@@ -68,6 +76,7 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
     payloadBytes: payload.length,
     payload: payload.subarray(0, quarantineBytesMax).toString('base64'),
     truncated: payload.length > quarantineBytesMax,
+    ...(format === undefined ? {} : { format, ...keptOf(decoded, quarantineBytesMax) }),
   }
   const hasId = id !== undefined && fault.reason !== 'ID_INVALID' && eventIdPattern.test(id)
   return {
@@ -80,6 +89,16 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
     partitionkey: deviceId,
     data: rejection,
   }
+}
+
+/** What was read, for whoever has no schema to read it with; nothing of it if it is larger than a payload may be here. */
+function keptOf(
+  decoded: RejectedMessage['decoded'],
+  bytesMax: number,
+): Pick<Rejection, 'decoded' | 'skippedBytes'> {
+  if (!decoded || Buffer.byteLength(JSON.stringify(decoded.value)) > bytesMax) return {}
+  const { value, skippedBytes } = decoded
+  return skippedBytes > 0 ? { decoded: value, skippedBytes } : { decoded: value }
 }
 
 function fingerprint({ deviceId, topic, payload }: RejectedMessage, id: string): string {

@@ -33,15 +33,22 @@ function readPlain(value: unknown, match: EventMatch): ReadingResult {
   const { route } = match
   const reading: Reading = { data: value }
   if (match.subject !== undefined) reading.subject = match.subject
-  if (route.timePath) takeTime(reading, route.timeFrom ?? '', valueAt(value, route.timePath), match)
+  if (route.timePath) takeTime(reading, route.timeFrom ?? '', givenAt(value, route.timePath, match), match)
   if (route.idPath) {
-    const id = valueAt(value, route.idPath)
+    const id = givenAt(value, route.idPath, match)
     if (id === undefined || id === null) return { ok: true, reading }
     const text = typeof id === 'number' && Number.isSafeInteger(id) ? String(id) : id
     if (!isEventId(text)) return refused('ID_INVALID', `${route.idFrom ?? ''}: ${idRule}`, id)
     reading.id = text
   }
   return { ok: true, reading }
+}
+
+/** In Protobuf the zero of a field may be that it was not sent: it would be the ID, or the time, of all that leave it out. */
+function givenAt(value: unknown, path: readonly string[], { route }: EventMatch): unknown {
+  const found = valueAt(value, path)
+  const mayBeAbsent = route.decode?.format === 'protobuf'
+  return mayBeAbsent && (found === 0 || found === '0' || found === '') ? undefined : found
 }
 
 /** The time of a reading is the one it gave, however it came; what cannot be read does not take the reading with it. */
@@ -112,7 +119,11 @@ const known = new Set(
   'specversion id source type subject time datacontenttype dataschema data traceparent expirytime'.split(' '),
 )
 /** Attributes by which the gateway says what only it knows; a device's own are dropped. */
-const reserved = new Set('gateway epoch sequence chain recordedtime partitionkey timestatus'.split(' '))
+const reserved = new Set(
+  'gateway epoch sequence chain recordedtime partitionkey timestatus payloadformat payloadsha256 payloadskipped'.split(
+    ' ',
+  ),
+)
 
 /** Extension attributes as CloudEvents 1.0 (3.1) names them, scalars only; all others are dropped. */
 function extensionsOf(envelope: Record<string, unknown>): Reading['extensions'] {

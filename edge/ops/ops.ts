@@ -22,6 +22,7 @@ export interface OpsOptions {
   crlSecondsLeft: () => Record<string, number>
   tlsFaulty: () => Record<string, number>
   lists: EdgeGauges['lists']
+  schemaUse: EdgeGauges['schemaUse']
   diskWriteBytes: () => number | undefined
   routes: Readonly<Record<string, OpsRoute>>
   clock: Clock
@@ -38,11 +39,11 @@ export interface Ops {
 }
 
 export function createOps(options: OpsOptions): Ops {
-  const { host, port, stats, certificates, crlSecondsLeft, tlsFaulty, lists, diskWriteBytes } = options
+  const { host, port } = options
   const metrics = createMetrics()
   const uplink = createUplinkState(options.clock)
   const readiness = createReadiness({ ...options, uplink })
-  metrics.watch({ stats, uplink, certificates, crlSecondsLeft, tlsFaulty, lists, diskWriteBytes })
+  metrics.watch({ ...options, uplink })
 
   return {
     broker: metrics.broker,

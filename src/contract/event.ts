@@ -1,4 +1,7 @@
 import { z } from 'zod'
+import type { Event, PayloadFormat } from './envelope.ts'
+
+export type { Edited, Event, PayloadFormat } from './envelope.ts'
 
 /** Everything in Tidegate is bounded (G7); these bounds are part of the wire contract. */
 export const limits = {
@@ -21,52 +24,13 @@ export const eventTypePattern = /^(?=.{3,128}$)[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-
 // oxlint-disable-next-line no-control-regex -- control characters are what it keeps out
 export const eventIdPattern = /^(?! )[^\u0000-\u001f\u007f\ud800-\udfff]{1,128}(?<! )$/
 
-/**
- * An event on the wire: CloudEvents 1.0, structured JSON, with Tidegate's ledger place (docs/WIRE.md).
- * `(source, id)` identifies it, everywhere, for ever.
- */
-export interface Event {
-  specversion: '1.0'
-  id: string
-  source: string
-  type: string
-  subject?: string
-  /** RFC 3339; the device's clock, else the gateway's at receipt; never restamped. */
-  time: string
-  /** RFC 3339; the gateway's clock at admission. */
-  recordedtime: string
-  timestatus?: TimeStatus
-  datacontenttype: 'application/json'
-  /** `<type>/<version>`: the schema version it was checked against at the edge; absent when unchecked. */
-  dataschema?: string
-  partitionkey: string
-  gateway: string
-  /** ULID made with the outbox: a new outbox is a new ledger. */
-  epoch: string
-  /** Place in the ledger, contiguous from 1 within (gateway, epoch) (G2). */
-  sequence: number
-  traceparent?: string
-  /** RFC 3339; worthless after this. */
-  expirytime?: string
-  data: unknown
-  /** A person has corrected `data` for its replay (docs/CONSUMERS.md). Never on record: the text in history is as it was. */
-  edited?: Edited
-  /** base64url(SHA-256(previous chain ‖ this event's JSON up to here)); see codec.ts. */
-  chain: string
-}
-
-/** Who has corrected an event's data, when (RFC 3339), and how (RFC 6902, on `data`). */
-export interface Edited {
-  by: string
-  at: string
-  patch: readonly unknown[]
-}
-
-/**
- * Why `time` is not to be relied on; readers then prefer `recordedtime`. `implausible`: it is the device's, whose clock
- * was far from the gateway's. `unreadable`: the device gave one that cannot be read, and `time` is the gateway's at receipt.
- */
-export type TimeStatus = 'implausible' | 'unreadable'
+/** By their names in configurations. */
+export const payloadFormats = [
+  'avro',
+  'protobuf',
+  'cbor',
+  'messagepack',
+] as const satisfies readonly PayloadFormat[]
 
 /** An event before it has a ledger place: what admission hands to the outbox. */
 export type Candidate = Omit<Event, 'gateway' | 'epoch' | 'sequence' | 'chain' | 'recordedtime'>
@@ -105,6 +69,12 @@ export interface Rejection {
   /** The payload as received, base64; cut at the quarantine limit. */
   payload: string
   truncated: boolean
+  /** How it was to be read, as an event's `payloadformat`; absent: as JSON. */
+  format?: PayloadFormat
+  /** What was read of it in that format, as JSON; absent: nothing could be, or it is over the quarantine limit. */
+  decoded?: unknown
+  /** Bytes that are not in it, as an event's `payloadskipped`. */
+  skippedBytes?: number
 }
 
 /** Why a numbered event was not delivered (G2). */

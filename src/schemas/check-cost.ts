@@ -69,7 +69,8 @@ export function countCost(ajv: Ajv, cost: CheckCost, schemas: readonly unknown[]
 
 type MakesCode = CodeKeywordDefinition['code']
 
-function around(ajv: Ajv, keyword: string, change: (code: MakesCode) => MakesCode): void {
+/** Changes how ajv makes the code of one of its keywords. */
+export function around(ajv: Ajv, keyword: string, change: (code: MakesCode) => MakesCode): void {
   const definition = ajv.getKeyword(keyword)
   if (typeof definition === 'object' && 'code' in definition) definition.code = change(definition.code)
 }

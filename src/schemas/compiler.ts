@@ -1,8 +1,16 @@
-import { Ajv, type ErrorObject, type Options, str, type ValidateFunction } from 'ajv'
+import {
+  _,
+  Ajv,
+  type CodeKeywordDefinition,
+  type ErrorObject,
+  type Options,
+  str,
+  type ValidateFunction,
+} from 'ajv'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
-import { CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
+import { around, CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
 import { multiplesOf } from './decimal.ts'
 import { checkFormats, type Formats } from './formats.ts'
 
@@ -12,7 +20,11 @@ export type SchemaFault = Pick<ErrorObject, 'instancePath' | 'message' | 'keywor
  * What is wrong with data; nothing: it is valid. Takes time linear in the data wherever the schema allows it and at most
  * `checkStepsMax` steps, whatever the schema and the data are: what takes more is at fault (G7).
  */
-export type Validate = (data: unknown) => readonly SchemaFault[]
+export interface Validate {
+  (data: unknown): readonly SchemaFault[]
+  /** The first fault, at the cost of finding that one alone; undefined: it is valid. Without a keyword: the check came to no end. */
+  first(data: unknown): SchemaFault | undefined
+}
 
 /** JSON Schema's dialects, by what `$schema` says of them, scheme and fragment aside. */
 const dialects: Readonly<Record<string, (options: Options) => Ajv>> = {
@@ -110,21 +122,36 @@ function withAllFaults(
       return [endless(error)]
     }
   }
-  return (data) => {
-    const [first] = faultsBy(validate, data)
-    if (first === undefined) return []
-    if (first.keyword === '' || !hasAtMost(data, toldWholeMax)) return [first]
+  const first = (data: unknown): SchemaFault | undefined => faultsBy(validate, data)[0]
+  const whole = (data: unknown): readonly SchemaFault[] => {
+    const found = first(data)
+    if (found === undefined) return []
+    if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return [found]
     const all = faultsBy((telling ??= compileTelling()), data, toldStepsMax)
-    return all.some(({ keyword }) => keyword === '') ? [first] : all
+    return all.some(isEndless) ? [found] : all
   }
+  return Object.assign(whole, { first })
 }
 
-/** RangeError: the stack has an end. */
-function endless(error: unknown): SchemaFault {
-  if (error instanceof TooCostly) return { instancePath: '', keyword: '', params: {}, message: error.message }
-  if (!(error instanceof RangeError)) throw error
-  const message = 'is nested too deeply for its schema, or its schema refers to itself without end'
+/** Of a check that came to no end: it is nothing that one keyword says. */
+export function isEndless({ keyword }: SchemaFault): boolean {
+  return keyword === ''
+}
+
+/** A fault that is none of the data's. */
+function told(message: string): SchemaFault {
   return { instancePath: '', keyword: '', params: {}, message }
+}
+
+/** What ends a check before it has an answer. RangeError: the stack has an end. */
+function endless(error: unknown): SchemaFault {
+  if (error instanceof TooCostly) return told(error.message)
+  if (error instanceof RangeError)
+    return told('is nested too deeply for its schema, or its schema refers to itself without end')
+  // Of some schemas, with unevaluatedProperties over alternatives that have patternProperties, ajv makes code that fails.
+  if (error instanceof ReferenceError || error instanceof TypeError)
+    return told(`cannot be checked by its schema: ${error.message}`)
+  throw error
 }
 
 /** By dialect, who looks whether a schema is one: to make one takes some 30 ms, ten times as long as a schema. */
@@ -174,7 +201,17 @@ function createAjv(
     compile: multiplesOf,
     error: { message: ({ schemaCode }) => str`must be multiple of ${schemaCode}` },
   })
+  for (const keyword of ['prefixItems', 'items']) around(ajv, keyword, goingOn)
   return ajv
+}
+
+/** Where an array ends before a tuple does, ajv takes what was not looked at for a fault that was told, and does not go on to `contains` and `uniqueItems`. */
+function goingOn(code: CodeKeywordDefinition['code']): CodeKeywordDefinition['code'] {
+  return (cxt, ruleType) => {
+    const ok = cxt.ok.bind(cxt)
+    cxt.ok = (condition) => ok(typeof condition === 'boolean' ? condition : _`${condition} !== false`)
+    code(cxt, ruleType)
+  }
 }
 
 function dialectOf(schema: object | boolean): string {

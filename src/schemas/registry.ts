@@ -1,26 +1,34 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { messageOf, TidegateError } from '../errors.ts'
-import { eventTypePattern } from '../contract/event.ts'
-import { compileVersions, type SchemaFault, type Validate } from './compiler.ts'
-import type { Formats } from './formats.ts'
+import { TidegateError } from '../errors.ts'
+import type { SchemaFault, Validate } from './compiler.ts'
+import type { TypeSettings } from './type-file.ts'
 
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */
   latest(type: string): number | undefined
   /** Whether this very version is known. */
   has(type: string, version: number): boolean
+  /** The versions of a type that are known, ascending. */
+  versions(type: string): readonly number[]
+  /** Those of its versions that no device may send any more. What is stored of them is read all the same. */
+  retired(type: string): ReadonlySet<number>
   /** Faults of `data` under a version, by path; empty means valid. Unknown versions throw. */
   faults(type: string, version: number, data: unknown): string[]
+  /** The first of them, at the cost of finding that alone; undefined: valid. Unknown versions throw. */
+  firstFault(type: string, version: number, data: unknown): SchemaFault | undefined
   readonly types: readonly string[]
 }
+
+const none: ReadonlySet<number> = new Set()
 
 /** Knows no type: nothing is checked. */
 export const noSchemas: SchemaRegistry = {
   types: [],
   latest: () => undefined,
   has: () => false,
+  versions: () => [],
+  retired: () => none,
   faults: () => [],
+  firstFault: () => undefined,
 }
 
 /** `<type>/<version>` as carried in `dataschema`. */
@@ -34,81 +42,39 @@ export function parseSchemaName(name: string): { type: string; version: number }
   return match ? { type: match[1] as string, version: Number(match[2]) } : undefined
 }
 
-/**
- * JSON Schema versions on disk (2020-12, or what `$schema` says), one folder per event type: `<folder>/<type>/<version>.json`.
- * Versions are whole numbers from 1 and never change once published.
- * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used.
- */
-export function loadSchemas(folder: string, formats: Formats = 'checked'): SchemaRegistry {
-  const validators = new Map<string, Versions>()
-  const faults: string[] = []
-  for (const type of listFolder(folder)) {
-    if (!eventTypePattern.test(type)) {
-      faults.push(`${type}: the folder's name is not an event type`)
-      continue
-    }
-    const { versions, faults: found } = readVersions(folder, type, formats)
-    faults.push(...found)
-    if (versions.size > 0) validators.set(type, versions)
-  }
-  if (faults.length > 0) {
-    throw new TidegateError('SCHEMA_FOLDER', {
-      message: `${folder} holds schemas that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+/** One published shape of an event type. */
+export interface StoredVersion {
+  schema: unknown
+  validate: Validate
+}
+
+export interface StoredType {
+  settings: TypeSettings
+  versions: ReadonlyMap<number, StoredVersion>
+}
+
+/** What is known of these types. */
+export function registryOf(types: ReadonlyMap<string, StoredType>): SchemaRegistry {
+  const versions = (type: string): number[] =>
+    [...(types.get(type)?.versions.keys() ?? [])].toSorted((one, other) => one - other)
+  const validateOf = (type: string, version: number): Validate => {
+    const stored = types.get(type)?.versions.get(version)
+    if (stored) return stored.validate
+    throw new TidegateError('SCHEMA_UNKNOWN', {
+      message: `no schema ${schemaName(type, version)}`,
       retryable: false,
-      hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see schemas/README.md',
+      hint: `add ${type}/${version}.json to the schema folder`,
     })
   }
-  return registryOf(validators)
-}
-
-type Versions = Map<number, Validate>
-
-function readVersions(
-  folder: string,
-  type: string,
-  formats: Formats,
-): { versions: Versions; faults: string[] } {
-  const schemas = new Map<number, unknown>()
-  const faults: string[] = []
-  const told = (version: number | string, error: unknown): void => {
-    faults.push(`${type}/${version}.json: ${messageOf(error)}`)
-  }
-  for (const file of listFolder(join(folder, type))) {
-    const version = /^([1-9][0-9]{0,5})\.json$/.exec(file)?.[1]
-    if (version === undefined) {
-      faults.push(`${type}/${file}: a schema file is named <version>.json`)
-      continue
-    }
-    try {
-      schemas.set(Number(version), JSON.parse(readFileSync(join(folder, type, file), 'utf8')))
-    } catch (error) {
-      told(version, error)
-    }
-  }
-  const compiled = compileVersions(schemas, formats)
-  for (const [version, fault] of compiled.faults) told(version, fault)
-  return { versions: compiled.validators, faults }
-}
-
-function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {
+  const retired = new Map([...types].map(([type, { settings }]) => [type, new Set(settings.retired)]))
   return {
-    types: [...validators.keys()].toSorted(),
-    latest(type) {
-      const versions = validators.get(type)
-      return versions && Math.max(...versions.keys())
-    },
-    has: (type, version) => validators.get(type)?.has(version) ?? false,
-    faults(type, version, data) {
-      const validate = validators.get(type)?.get(version)
-      if (!validate) {
-        throw new TidegateError('SCHEMA_UNKNOWN', {
-          message: `no schema ${schemaName(type, version)}`,
-          retryable: false,
-          hint: `add ${type}/${version}.json to the schema folder`,
-        })
-      }
-      return validate(data).slice(0, 8).map(faultOf)
-    },
+    types: [...types.keys()].toSorted(),
+    versions,
+    retired: (type) => retired.get(type) ?? none,
+    latest: (type) => versions(type).at(-1),
+    has: (type, version) => types.get(type)?.versions.has(version) ?? false,
+    faults: (type, version, data) => validateOf(type, version)(data).slice(0, 8).map(faultOf),
+    firstFault: (type, version, data) => validateOf(type, version).first(data),
   }
 }
 
@@ -130,19 +96,4 @@ function faultOf({ instancePath, message, keyword, params }: SchemaFault): strin
 
 function cut(text: string, lengthMax: number): string {
   return text.length > lengthMax ? `${text.slice(0, lengthMax)}…` : text
-}
-
-function listFolder(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((name) => !name.startsWith('.') && !name.endsWith('.md'))
-      .toSorted()
-  } catch (cause) {
-    throw new TidegateError('SCHEMA_FOLDER', {
-      message: `cannot read the schema folder ${folder}`,
-      retryable: false,
-      hint: 'set schemas.folder to a readable folder',
-      cause,
-    })
-  }
 }

@@ -9,11 +9,13 @@ import { afterEach, expect, test, vi } from 'vitest'
 import type { Report } from '../../dev/report/report.ts'
 import { wire } from '../../src/contract/wire.ts'
 import { useFolder } from '../support/kept-folder.ts'
+import { createReadyDatabase, createVhost } from '../support/servers.ts'
 
 const cli = fileURLToPath(new URL('../../dist/cli/tidegate.js', import.meta.url))
 const dir = useFolder('tidegate-start-')
 const data = join(dir, 'data')
 const running: Run[] = []
+let givenFolders = 0
 
 afterEach(async () => {
   for (const run of running.splice(0)) {
@@ -33,6 +35,16 @@ interface Run {
 
 function start(...args: string[]): Run {
   return launch(['dev', '--dir', data, ...args], process.env)
+}
+
+/** In a folder of its own on servers that are there already: what is tested is not who starts them. */
+async function startOnGiven(...args: string[]): Promise<Run> {
+  const env = {
+    ...process.env,
+    TIDEGATE_AMQP_URL: await createVhost(),
+    TIDEGATE_PG_URL: await createReadyDatabase(),
+  }
+  return launch(['dev', '--dir', join(dir, `given-${givenFolders++}`), ...args], env)
 }
 
 function launch(args: readonly string[], env: NodeJS.ProcessEnv): Run {
@@ -83,12 +95,12 @@ function rows(count: number): string {
 
 const up = 'Look inside'
 
-/** Living processes whose command line or working folder is in the data folder. */
+/** Living processes whose command line is about a folder of these tests. */
 function left(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .map((pid) => ({ pid, command: read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ') }))
-    .filter(({ command }) => command.includes(data))
+    .filter(({ command }) => command.includes(dir))
     .map(({ pid, command }) => `${pid} ${command}`)
 }
 
@@ -153,7 +165,16 @@ test('a second run in the same folder is refused with the first one’s PID, and
 }, 120_000)
 
 test('a run that is stopped in the middle of an outage lets the backlog through and balances its books', async () => {
-  const run = start('--for', '100s', '--outage', '98s', '--rate', '50', '--report', join(dir, 'stopped.json'))
+  const run = await startOnGiven(
+    '--for',
+    '100s',
+    '--outage',
+    '98s',
+    '--rate',
+    '50',
+    '--report',
+    join(dir, 'stopped.json'),
+  )
   await run.printed('the uplink is taken down')
   run.child.kill('SIGTERM')
   expect(await run.ended).toBe(0)
@@ -162,7 +183,7 @@ test('a run that is stopped in the middle of an outage lets the backlog through 
 }, 120_000)
 
 test('a run that is told twice to stop gives up at once, and says what was not awaited', async () => {
-  const run = start('--report', join(dir, 'given-up.json'))
+  const run = await startOnGiven('--report', join(dir, 'given-up.json'))
   await run.printed('published')
   const cloud = pidOf('cloud-1.yaml')
   process.kill(cloud, 'SIGSTOP')
@@ -187,12 +208,12 @@ test('everything stops when it is killed and can say nothing', async () => {
 }, 120_000)
 
 test('the crash of a child ends the run, says which it was, and stops the rest', async () => {
-  const run = start()
+  const run = await startOnGiven()
   await run.printed('published')
   process.kill(pidOf('cloud-1.yaml'), 'SIGKILL')
   expect(await run.ended).toBe(1)
   expect(run.output()).toContain('cloud-1 ended by itself (SIGKILL)')
-  expect(run.output()).toContain(`Nothing was deleted: outbox, servers' data and logs lie in ${data}`)
+  expect(run.output()).toContain(`Nothing was deleted: outbox, servers' data and logs lie in ${dir}/given-`)
   expect(left()).toEqual([])
 }, 120_000)
 
@@ -202,7 +223,7 @@ test('series are replayed to their end, bad rows are named, and every reading ar
   writeFileSync(join(folder, 'pump 1.csv'), `timestamp,value\n${rows(40)}never,1\n`)
   writeFileSync(join(folder, 'pump 2.csv'), `timestamp,value\n${rows(20)}`)
   const file = join(dir, 'replay.json')
-  const run = start('--replay', folder, '--speed', '1000', '--report', file)
+  const run = await startOnGiven('--replay', folder, '--speed', '1000', '--report', file)
   await run.ended
   expect(run.output()).toContain('The books balance.')
   expect(run.output()).toContain('pump 1.csv:42: "never" is not a time')
@@ -237,14 +258,14 @@ export default {
 }
 `,
   )
-  const run = start('--for', '4s', '--no-trouble', '--consumer', module)
+  const run = await startOnGiven('--for', '4s', '--no-trouble', '--consumer', module)
   expect(await run.ended, run.output()).toBe(0)
   expect(read(seen)).toMatch(/^sensor-\d+$/m)
 }, 120_000)
 
 test('the commands that the view prints find a letter, repair it and replay it, as they stand (G5)', async () => {
   const file = join(dir, 'walk.json')
-  const run = start('--rate', '20', '--report', file)
+  const run = await startOnGiven('--rate', '20', '--report', file)
   await run.printed('--state resolved')
   const [, letter] = /A letter to repair, (\d+) of climate-alarms/.exec(run.output()) ?? []
   const commands = [...run.output().matchAll(/^ {4}(npx tidegate dead .*)$/gm)].map(([, line = '']) => line)

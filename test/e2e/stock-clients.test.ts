@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { createAuthority } from '../../certs/authority.ts'
@@ -10,7 +11,28 @@ import { obtainClients } from '../support/packages.ts'
 import { useStack } from '../support/stack.ts'
 
 /** Everything here is done with programs that know nothing of Tidegate. */
-const stack = useStack({ devices: ['device-1', 'device-2'], partitions: 2 })
+const payloads = new URL('../../config/payloads/', import.meta.url).pathname
+const stack = useStack({
+  devices: ['device-1', 'device-2'],
+  partitions: 2,
+  edgeConfig: {
+    routes: [
+      {
+        topic: 'avro/{device}',
+        type: 'com.acme.climate',
+        format: 'avro',
+        schema: join(payloads, 'climate.avsc'),
+      },
+      {
+        topic: 'protobuf/{device}',
+        type: 'com.acme.climate',
+        format: 'protobuf',
+        schema: join(payloads, 'climate.proto'),
+        message: 'com.acme.Climate',
+      },
+    ],
+  },
+})
 beforeAll(() => obtainClients('mosquitto_pub', 'amqp-get', 'psql'), 120_000)
 
 const type = 'com.acme.climate'
@@ -24,7 +46,8 @@ interface Publish {
   /** Absent: no certificate is shown. */
   as: Pick<IssuedCertificate, 'certFile' | 'keyFile'> | undefined
   topic: string
-  payload: string
+  /** A text, or the bytes of a file. */
+  payload: string | Buffer
   qos?: number
   more?: readonly string[]
 }
@@ -33,8 +56,17 @@ function mosquittoPub({ as, topic, payload, qos = 1, more = [] }: Publish): Prom
   const { host, port, caFile } = stack().mqtt
   const shown = as ? ['--cert', as.certFile, '--key', as.keyFile] : []
   const to = ['-h', host, '-p', String(port), '--cafile', caFile, ...shown]
-  return stock('mosquitto_pub', [...to, '-q', String(qos), '-t', topic, '-m', payload, ...more])
+  const what = typeof payload === 'string' ? ['-m', payload] : ['-f', fileOf(payload)]
+  return stock('mosquitto_pub', [...to, '-q', String(qos), '-t', topic, ...what, ...more])
 }
+
+function fileOf(payload: Buffer): string {
+  const file = join(stack().pki.authority.dir, `../${sha256(payload)}.bin`)
+  writeFileSync(file, payload)
+  return file
+}
+
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
 function device(index: 0 | 1): IssuedCertificate {
   return stack().pki.devices[index] as IssuedCertificate
@@ -123,6 +155,28 @@ describe('mosquitto_pub with a device certificate', () => {
       expect(await psql(`select 1 from tidegate.events where id = 'twice'`)).toHaveLength(1),
     )
   })
+
+  // 77.5, and 40, as doubles; before them the fingerprint of the schema, and the tag of field 1.
+  test.each([
+    ['avro', 'c3015217097e09dfe2fe00000000006053400000000000004440', { temperature: 77.5, humidity: 40 }],
+    ['protobuf', '090000000000605340', { temperature: 77.5 }],
+  ])(
+    'sends %s from a file, and psql finds the reading with the SHA-256 of the file',
+    async (format, hex, data) => {
+      const payload = Buffer.from(hex, 'hex')
+      expect(await mosquittoPub({ as: device(0), topic: `${format}/device-1`, payload })).toMatchObject({
+        code: 0,
+      })
+      await until(async () =>
+        expect(
+          await psql(`select source, type, disposition, body->>'payloadsha256' as sha256, body->'data' as data
+          from tidegate.events where body->>'payloadformat' = '${format}'`),
+        ).toEqual([
+          { source: '/devices/device-1', type, disposition: 'accepted', sha256: sha256(payload), data },
+        ]),
+      )
+    },
+  )
 
   test('sends what is no JSON, is acknowledged, and psql finds it in the history with its reason (G5)', async () => {
     const payload = '{"temperature": wärm'

@@ -55,12 +55,14 @@ function started() {
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
     lists: () => ({ number: 0, ageS: -1, refused: 0 }),
+    schemaUse: new Map([['com.acme.climate/1', { named: 1, route: 0, fit: 0 }]]),
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
+    unknownSchemas: () => new Map([['com.acme.climate/9', 1]]),
     unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => noReplays,
     starveAfterMs: 300_000,

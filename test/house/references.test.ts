@@ -134,8 +134,8 @@ describe('a reference leads somewhere', () => {
       'NONE.md',
       'WIRE.md#none',
     ])
-    expect(deadPaths(told('see docs/SCHEMAS.md, docs/WIRE.md#none and edge/main.ts'))).toEqual([
-      'docs/SCHEMAS.md',
+    expect(deadPaths(told('see docs/NOWHERE.md, docs/WIRE.md#none and edge/main.ts'))).toEqual([
+      'docs/NOWHERE.md',
       'docs/WIRE.md#none',
     ])
     expect(deadBuilds(told('dist/cloud/consumers.d.ts', './dist/cli/tidegate.js'))).toEqual([

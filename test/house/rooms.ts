@@ -19,8 +19,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'src/schemas': {
     sentence:
-      'what data may look like: versions of each type, compiled, checked at a cost that is bounded (G7)',
-    mayImport: ['src', 'src/contract'],
+      'what data may look like: versions of each type as they lie on the disk, compiled, checked at a cost that is bounded (G7)',
+    mayImport: ['src', 'src/contract', 'src/settings'],
+  },
+  'src/schemas/upcast': {
+    sentence:
+      'old versions brought forward: steps and functions with their cases, the way from version to version, the same as SQL',
+    mayImport: ['src', 'src/contract', 'src/schemas', 'src/settings'],
   },
   'src/pace': { sentence: 'how much in which time', mayImport: [] },
   'src/settings': {
@@ -88,12 +93,25 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'edge/admission': {
     sentence: 'from a publish to an event: may it, is it one, read it, judge it, or quarantine it',
-    mayImport: ['edge/admission/routes', 'edge/outbox'],
+    mayImport: ['edge/admission/routes', 'edge/admission/codecs', 'edge/outbox'],
+  },
+  'edge/admission/codecs': {
+    sentence:
+      'payloads that are not JSON: read in bounds as what they would be in JSON (G7); what routes say of them, with their files',
+    mayImport: ['edge/admission/codecs/avro', 'edge/admission/codecs/protobuf'],
+  },
+  'edge/admission/codecs/avro': {
+    sentence: 'Avro: schemas, their fingerprints, and the binary encoding',
+    mayImport: ['edge/admission/codecs'],
+  },
+  'edge/admission/codecs/protobuf': {
+    sentence: 'Protobuf: .proto files, and the wire format as ProtoJSON',
+    mayImport: ['edge/admission/codecs'],
   },
   'edge/admission/routes': {
     sentence:
       'which topics a device may use, which of them carry events, and what was meant by one that is none',
-    mayImport: ['edge/outbox'],
+    mayImport: ['edge/admission/codecs', 'edge/outbox'],
   },
   'edge/uplink': { sentence: 'from the outbox to the exchange, with proof', mayImport: ['edge/outbox'] },
   'edge/outbox': {
@@ -255,12 +273,18 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
-    mayImport: ['cloud/pipeline', 'cloud/replays', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/replays', 'cloud/database'],
   },
   'cloud/projections': {
     sentence:
       'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
-    mayImport: ['cloud/pipeline', 'cloud/pipeline/limits', 'cloud/history', 'cloud/database'],
+    mayImport: [
+      'cloud/pipeline',
+      'cloud/pipeline/handlers',
+      'cloud/pipeline/limits',
+      'cloud/history',
+      'cloud/database',
+    ],
   },
   'cloud/projections/built-in': {
     sentence: 'latest, devices, rollups; what was counted before rollups were a projection',
@@ -269,7 +293,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
     mayImport: [
+      'cloud/pipeline/handlers',
       'cloud/pipeline/limits',
+      'cloud/reading',
       'cloud/parking',
       'cloud/gateways',
       'cloud/letters',
@@ -278,6 +304,39 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
     ],
+  },
+  'cloud/reading': {
+    sentence: 'events held against their schemas, and read in the version that somebody asks for',
+    mayImport: [],
+  },
+  'cloud/scaffolding': {
+    sentence: '`tidegate new`: a consumer, its tables and its test, to begin with',
+    mayImport: ['cloud/testing/laws'],
+  },
+  'cloud/typing': { sentence: '`tidegate schema types`: TypeScript of the schemas', mayImport: [] },
+  'cloud/testing': {
+    sentence: 'what tests of users’ consumers import: the real pipeline on a time that is told',
+    mayImport: [
+      'cloud/testing/laws',
+      'cloud/pipeline',
+      'cloud/pipeline/handlers',
+      'cloud/reading',
+      'cloud/gateways',
+      'cloud/letters',
+      'cloud/parking',
+      'cloud/replays',
+      'cloud/amqp',
+      'cloud/database',
+      'cloud/database/migrations',
+    ],
+  },
+  'cloud/testing/laws': {
+    sentence: 'what is promised of every consumer, tried with events that are made up, and made simple',
+    mayImport: ['cloud/testing', 'cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/database'],
+  },
+  'cloud/pipeline/handlers': {
+    sentence: 'what a handler sees: typed events, its transaction, its log',
+    mayImport: ['cloud/database'],
   },
   'cloud/pipeline/limits': {
     sentence: 'how long a handler may take, how many run at once, how much is one transaction',
@@ -303,7 +362,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [
       'cloud/replays',
       'cloud/history',
-      'cloud/pipeline',
+      'cloud/reading',
       'cloud/amqp',
       'cloud/database',
       'cloud/database-choice.ts',
@@ -314,6 +373,24 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence:
       'dead letters and events of history on their way to a group again: the rule, the worker, patches; what the cloud publishes itself',
     mayImport: ['cloud/amqp', 'cloud/database'],
+  },
+  'cloud/schemas': {
+    sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
+    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language', 'cloud/typing'],
+  },
+  'cloud/schemas/compatibility': {
+    sentence:
+      'whether one schema accepts all that another does: by rules, with a document that shows it if not, at a cost that is bounded (G7)',
+    mayImport: ['cloud/schemas/documents', 'cloud/schemas/language'],
+  },
+  'cloud/schemas/documents': {
+    sentence: 'documents that a schema accepts, made near to where another draws its lines',
+    mayImport: ['cloud/schemas/language'],
+  },
+  'cloud/schemas/language': {
+    sentence:
+      'what a schema says, whichever dialect it is written in: its keywords, its cases, what is true of each',
+    mayImport: [],
   },
   'cloud/queues': {
     sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',
@@ -368,6 +445,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'dev/servers/rabbit': { sentence: 'a RabbitMQ node of our own', mayImport: ['dev/servers'] },
   'dev/servers/postgres': { sentence: 'a PostgreSQL server of our own', mayImport: ['dev/servers'] },
+  'dev/packing': {
+    sentence: 'the package of those who write consumers, out of what is compiled',
+    mayImport: [],
+  },
   'dev/fleet': { sentence: 'simulated devices', mayImport: [] },
 
   cli: {
@@ -398,6 +479,8 @@ export const sides: Readonly<Record<string, readonly string[]>> = {
 /** Of the room it lies in, `file` alone imports `room`. */
 export const alone: readonly { file: string; room: string }[] = [
   { file: 'edge/outbox/open.ts', room: 'edge/outbox/writer' },
+  { file: 'edge/admission/codecs/route-decoders.ts', room: 'edge/admission/codecs/avro' },
+  { file: 'edge/admission/codecs/route-decoders.ts', room: 'edge/admission/codecs/protobuf' },
   { file: 'dev/servers/obtain.ts', room: 'dev/servers/rabbit' },
   { file: 'dev/servers/obtain.ts', room: 'dev/servers/postgres' },
 ]

@@ -8,7 +8,10 @@ import { nothingReplayed } from '../../cloud/replays/replayed.ts'
 import { noObserver } from '../../cloud/pipeline/observer.ts'
 import { createPipeline } from '../../cloud/pipeline/pipeline.ts'
 import { selfConsistent } from '../../cloud/gateways/provenance.ts'
-import { noSchemaCheck } from '../../cloud/pipeline/schema-check.ts'
+import { noSchemas } from '../../src/schemas/registry.ts'
+import { noUpcasts } from '../../src/schemas/upcast/chain.ts'
+import { createReadAs } from '../../src/schemas/upcast/read-as.ts'
+import { noSchemaCheck } from '../../cloud/reading/schema-check.ts'
 import { rabbitSidings } from '../../cloud/amqp/sidings-rabbit.ts'
 import { declareTopology } from '../../cloud/amqp/topology-rabbit.ts'
 import { groupTopology } from '../../cloud/amqp/topology.ts'
@@ -191,6 +194,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
       parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1000, eventsMaxPerDevice: 1000 },
       provenance: selfConsistent,
       checkSchema: noSchemaCheck,
+      readAs: createReadAs(noSchemas, noUpcasts),
       batchMax: 20,
       batchTimeTargetMs: 1000,
       lanes: 2,

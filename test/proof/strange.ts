@@ -7,7 +7,10 @@ import { mirrorLetter, retryLetter } from '../../cloud/letters/letters.ts'
 import { defineConsumer } from '../../cloud/pipeline/consumer.ts'
 import { judge } from '../../cloud/pipeline/judge.ts'
 import { selfConsistent } from '../../cloud/gateways/provenance.ts'
-import { noSchemaCheck } from '../../cloud/pipeline/schema-check.ts'
+import { noSchemas } from '../../src/schemas/registry.ts'
+import { noUpcasts } from '../../src/schemas/upcast/chain.ts'
+import { createReadAs } from '../../src/schemas/upcast/read-as.ts'
+import { noSchemaCheck } from '../../cloud/reading/schema-check.ts'
 import { receiveAsSent } from '../../src/amqp/as-sent-rabbit.ts'
 import { contentFrames } from '../../src/amqp/client-internals-rabbit.ts'
 import { headers as ours } from '../../src/contract/wire.ts'
@@ -71,7 +74,11 @@ const frameOverheadBytes = 8
 const largeFrameBytes = 131_072 - frameOverheadBytes
 const smallestFrameBytes = 4_096 - frameOverheadBytes
 
-const checks = { provenance: selfConsistent, checkSchema: noSchemaCheck }
+const checks = {
+  provenance: selfConsistent,
+  checkSchema: noSchemaCheck,
+  readAs: createReadAs(noSchemas, noUpcasts),
+}
 const consumer = defineConsumer({ group: 'group', types: ['#'], handle() {} })
 
 type Handle = (frame: { fields: object } | undefined) => void

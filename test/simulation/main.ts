@@ -1,4 +1,4 @@
-import { playAll } from './crew.ts'
+import { openCrew } from './crew.ts'
 import { messageOf } from '../../src/errors.ts'
 import { listOf, programOf, wholeNumber } from '../../src/settings/command-line.ts'
 import { explain } from './explain.ts'
@@ -7,8 +7,6 @@ import { makePlan, type Plan } from './plan/plan.ts'
 import { progress, Tally } from './report.ts'
 import { reduced, type RunReport } from './runs.ts'
 import { play } from './world.ts'
-
-const worker = new URL('worker.js', import.meta.url)
 
 interface Options {
   seeds: number
@@ -75,7 +73,12 @@ async function showMany({ from, seeds, jobs, maxMs }: Many): Promise<number> {
     if (tally.failed.length >= 5 || (maxMs > 0 && tally.seconds * 1000 >= maxMs)) stop.abort()
     bar.show(tally.line(seeds))
   }
-  await playAll({ worker, jobs, seeds: range(from, seeds), onReport, stop: stop.signal })
+  const crew = openCrew(jobs)
+  try {
+    await crew.playAll({ seeds: range(from, seeds), onReport, stop: stop.signal })
+  } finally {
+    crew.close()
+  }
   bar.end()
   process.stdout.write(`${tally.summary()}\n`)
   if (tally.failed[0]) await explain(tally.failed[0], (text) => process.stdout.write(text))

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
+import { openCrew } from './crew.ts'
 import { hunt } from './mutation/mutate.ts'
 import { type Mutation, mutations } from './mutation/mutations.ts'
 import { makePlan } from './plan/plan.ts'
@@ -9,7 +10,11 @@ import { wholeNumber } from '../../src/settings/command-line.ts'
 
 /** Another base tries other runs: `SIMULATION_SEED=5000 npx vitest run test/simulation`. */
 const firstSeed = wholeNumber({ min: 0 })(process.env['SIMULATION_SEED'] ?? '1')
-const seeds = 150
+const seeds = 75
+
+/** Plays the compiled programs, which the mutants are made of too. */
+const crew = openCrew(1)
+afterAll(() => crew.close())
 
 /** With the guarantees that are broken without it, so that `-t G3` tries all that is said to hold G3. */
 function titleOf({ removed, breaks }: Mutation): string {
@@ -26,10 +31,12 @@ describe('the simulation', () => {
   test(`breaks no guarantee in ${seeds} runs from seed ${firstSeed} (G1, G2, G3, G4, G5, G6, G7, G8, G9)`, async () => {
     console.log(`seeds ${firstSeed} to ${firstSeed + seeds - 1}`)
     const broken: string[] = []
-    for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
-      const { violations } = await play(makePlan(seed))
-      for (const { guarantee, detail } of violations) broken.push(`seed ${seed}: ${guarantee}: ${detail}`)
-    }
+    await crew.playAll({
+      seeds: Array.from({ length: seeds }, (_, index) => firstSeed + index),
+      onReport({ seed, violations }) {
+        for (const { guarantee, detail } of violations) broken.push(`seed ${seed}: ${guarantee}: ${detail}`)
+      },
+    })
     expect(broken).toEqual([])
   }, 180_000)
 
@@ -62,7 +69,7 @@ describe('every mechanism is watched by a check: removed on purpose,', () => {
   test.each(mutations.filter(({ rare }) => !rare).map((mutation) => [titleOf(mutation), mutation] as const))(
     '%s',
     async (_, mutation) => {
-      const { by } = await hunt(mutation, 1)
+      const { by } = await hunt(mutation, crew)
       expect(by).toMatchObject({ detail: expect.any(String) as string })
     },
     180_000,

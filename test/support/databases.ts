@@ -62,6 +62,12 @@ export function databases(serverUrl: () => Promise<string>): Databases {
   }
 }
 
+/** What is committed is handed to the kernel and not to the disk: a test kills processes, and cuts no machine's power. */
+export async function withoutSync(serverUrl: string): Promise<void> {
+  await onServer(serverUrl, (client) => client.query('alter system set fsync = off'))
+  await onServer(serverUrl, (client) => client.query('select pg_reload_conf()'))
+}
+
 function as(role: string, url: string): string {
   const its = new URL(url)
   its.username = its.password = `test_${role}`

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { obtainPostgres, obtainRabbit } from '../../dev/servers/obtain.ts'
 import { explain } from '../../src/errors.ts'
-import { databases } from './databases.ts'
+import { databases, withoutSync } from './databases.ts'
 import { vhostPool } from './vhost-pool.ts'
 
 export interface ServerDesk {
@@ -28,7 +28,7 @@ export async function openServerDesk(): Promise<ServerDesk> {
     tags: ['administrator'],
   }
   let rabbit: ReturnType<typeof obtainRabbit> | undefined
-  let postgres: ReturnType<typeof obtainPostgres> | undefined
+  let postgres: ReturnType<typeof startPostgres> | undefined
   let vhostsOnGiven = 0
 
   const vhosts = vhostPool(dir, admin, rabbitmqctl)
@@ -40,12 +40,13 @@ export async function openServerDesk(): Promise<ServerDesk> {
       env: process.env,
       say,
     }))
+  async function startPostgres(): ReturnType<typeof obtainPostgres> {
+    const obtained = await obtainPostgres({ dir: join(dir, 'postgres'), env: process.env, say })
+    if (obtained.how === 'private') await withoutSync(obtained.server.url)
+    return obtained
+  }
   const theDatabases = databases(async () => {
-    const obtained = await (postgres ??= obtainPostgres({
-      dir: join(dir, 'postgres'),
-      env: process.env,
-      say,
-    }))
+    const obtained = await (postgres ??= startPostgres())
     return obtained.how === 'given' ? obtained.url : obtained.server.url
   })
 

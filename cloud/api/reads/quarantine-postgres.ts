@@ -1,4 +1,4 @@
-import { eventTypePattern, rejectedType } from '../../../src/contract/event.ts'
+import { eventTypePattern, payloadFormats, rejectedType } from '../../../src/contract/event.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import { pageOf, placeOf } from '../rules/cursor.ts'
 import type { QuarantineItem } from '../rules/shapes.ts'
@@ -65,6 +65,7 @@ function itemOf({ gateway, epoch, sequence, source, reason, recorded_time, data 
     recordedAt: iso(recorded_time),
     payloadBytes:
       Number.isSafeInteger(payloadBytes) && Number(payloadBytes) >= 0 ? Number(payloadBytes) : null,
+    format: payloadFormats.find((one) => one === text('format')) ?? null,
     detail: text('detail'),
     topic: text('topic'),
     id: text('id'),

@@ -137,6 +137,7 @@ export const quarantineItem = z.object({
   type: maybe.describe('the type it would have had, if that was known'),
   recordedAt: time,
   payloadBytes: count.nullable(),
+  format: maybe.describe('what the payload was to be read as; null: JSON'),
   detail: payload(maybe),
   topic: payload(maybe),
   id: payload(maybe, 'the ID it claimed'),

@@ -15,6 +15,8 @@ export interface RollupsOptions {
   /** Patterns of dotted paths inside `data`, as those of types: `battery.*`, `#`. */
   fields: readonly string[]
   widths: readonly RollupWidth[]
+  /** The version of its schema that each of these types is read as: numbers of one field are to be of one unit. Others: as they were recorded. */
+  versions?: Readonly<Record<string, number>>
   /** Of a width, ms: buckets that are older, counted from the day on which something newer of the series was stored, go. Absent: for good. */
   keepMs: Readonly<Partial<Record<RollupWidth, number>>>
 }
@@ -33,14 +35,15 @@ const widthSeconds: Readonly<Record<RollupWidth, number>> = { minute: 60, hour: 
 
 // What is set is in the comment: a version that is configured otherwise is another definition, and is to have another number.
 function tablesOf(
-  { types, fields, keepMs }: RollupsOptions,
+  { types, fields, versions = {}, keepMs }: RollupsOptions,
   widths: readonly RollupWidth[],
   isBounded: boolean,
 ): string {
   const kept = widths.map(
     (width) => `${width}: ${keepMs[width] === undefined ? 'for good' : `${keepMs[width]} ms`}`,
   )
-  const about = `Fields ${fields.join(' ')} of ${types.join(' ')}; ${kept.join(', ')}.`
+  const read = Object.entries(versions).map(([type, version]) => ` ${type} as version ${version}.`)
+  const about = `Fields ${fields.join(' ')} of ${types.join(' ')}; ${kept.join(', ')}.${read.join('')}`
   return `
 create table buckets (
   device    text collate "C" not null,
@@ -120,6 +123,7 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
     ? () => true
     : (path: string) => fields.some((one) => matchesTopic(one, path))
   const fieldsOf = memoizedFields(wants)
+  const versions = new Map(Object.entries(options.versions ?? {}))
   const defined = defineProjection({
     name: 'rollups',
     version,
@@ -138,7 +142,11 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
       await tx.query(pruneSql, [...distinct(points), kept, keepSeconds])
     },
   })
-  return { ...defined, weigh: (event) => fieldsOf(event).length }
+  return {
+    ...defined,
+    wantedVersion: (type) => versions.get(type),
+    weigh: (event) => fieldsOf(event).length,
+  }
 }
 
 type FieldsOf = (event: ProjectedEvent) => readonly [path: string, value: number][]

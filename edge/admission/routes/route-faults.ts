@@ -1,4 +1,5 @@
 import { deviceIdPattern, eventTypePattern, isSystemType } from '../../../src/contract/event.ts'
+import { payloadFaults } from '../codecs/settings.ts'
 import { pathOf, type Route } from './routes.ts'
 import { timeZoneOf } from './time-zone.ts'
 import { filterFault } from './topics.ts'
@@ -56,15 +57,29 @@ function eventFaults(route: Route, levels: readonly string[]): RouteFault[] {
     if (route[key] !== undefined && (pathOf(route[key]) ?? ['']).includes(''))
       faults.push({ key, message: 'must be a path such as sensor.id or /sensor/id' })
   }
+  if (captured && route.schemaVersion !== undefined)
+    faults.push({ key: 'schemaVersion', message: 'is of one type, and the topic captures {type}' })
   if (timeOffset !== undefined && !timeZoneOf(timeOffset))
     faults.push({
       key: 'timeOffset',
       message: 'must be Z, an offset such as +01:00, or an IANA time zone such as Europe/Berlin',
     })
-  return faults
+  return [...faults, ...payloadFaults(route)]
 }
 
-const forEvents = ['type', 'idFrom', 'timeFrom', 'timeOffset', 'lane', 'ttl'] as const
+const forEvents = [
+  'type',
+  'format',
+  'schema',
+  'message',
+  'encoding',
+  'idFrom',
+  'timeFrom',
+  'timeOffset',
+  'schemaVersion',
+  'lane',
+  'ttl',
+] as const
 
 function noEventFaults(route: Route, levels: readonly string[], action: string): RouteFault[] {
   const faults: RouteFault[] = forEvents

@@ -1,4 +1,6 @@
 import type { Lane } from '../../outbox/outbox.ts'
+import type { Decode } from '../codecs/decode.ts'
+import type { PayloadSettings } from '../codecs/settings.ts'
 import { type TimeZone, timeZoneOf } from './time-zone.ts'
 import { isOwnTopic } from './topics.ts'
 
@@ -16,7 +18,7 @@ export type RouteAction = (typeof routeActions)[number]
  * `+`, a last `#`, or a capture: `{device}` must be the publisher's identity, `{type}` is the event type, `{subject}`
  * becomes the event's subject (for bridges that speak for many sensors); of several they are joined by a slash.
  */
-export interface Route {
+export interface Route extends PayloadSettings {
   topic: string
   /** Absent: `event`. */
   action?: RouteAction | undefined
@@ -28,6 +30,8 @@ export interface Route {
   timeFrom?: string | undefined
   /** The zone of times that come without an offset: as `timeZoneOf` knows it. */
   timeOffset?: string | undefined
+  /** The version of the type that its readings are of, unless they name one themselves; absent: the newest that takes them. */
+  schemaVersion?: number | undefined
   lane?: Lane | undefined
   ttl?: number | undefined
   /** Who may publish here; absent: every device (or, with `{device}`, each its own). */
@@ -47,6 +51,8 @@ export interface CompiledRoute extends Route {
   readonly idPath: readonly string[] | undefined
   readonly timePath: readonly string[] | undefined
   readonly timeZone: TimeZone | undefined
+  /** Reads a payload that is not JSON. */
+  readonly decode?: Decode | undefined
 }
 
 export interface Routes {
@@ -64,9 +70,13 @@ export const ownEvents: Route = { topic: 'devices/{device}/events/{type}' }
 /** Where a Mosquitto bridge says that it is there, and by its will that it is gone (mosquitto.conf, `notifications`). */
 const bridgeNotices = '$SYS/broker/connection/'
 
-export function createRoutes(configured: readonly Route[]): Routes {
+/** `decoders`: of the routes that name a format. */
+export function createRoutes(
+  configured: readonly Route[],
+  decoders: ReadonlyMap<Route, Decode> = new Map(),
+): Routes {
   const all = [...configured, ownEvents]
-  const matchers = all.map(compile)
+  const matchers = all.map((route) => compile(route, decoders.get(route)))
   const match: Routes['match'] = (deviceId, topic) => {
     if (topic.startsWith(bridgeNotices)) return { action: 'ignore' }
     // Whatever is configured, no route reaches into another device's topics or the broker's own.
@@ -93,7 +103,7 @@ export function createRoutes(configured: readonly Route[]): Routes {
 
 type Matcher = (deviceId: string, levels: readonly string[]) => RouteMatch | undefined
 
-function compile(route: Route): Matcher {
+function compile(route: Route, decode: Decode | undefined): Matcher {
   const pattern = route.topic.split('/')
   const open = pattern.at(-1) === '#'
   const fixed = open ? pattern.length - 1 : pattern.length
@@ -104,6 +114,7 @@ function compile(route: Route): Matcher {
     idPath: pathOf(route.idFrom),
     timePath: pathOf(route.timeFrom),
     timeZone: route.timeOffset === undefined ? undefined : timeZoneOf(route.timeOffset),
+    decode,
   }
 
   return (deviceId, levels) => {

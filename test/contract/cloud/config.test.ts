@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -128,6 +129,36 @@ describe('consumer modules', () => {
   ])('that cannot be used are one clear error (%s)', async (name, text, code) => {
     const module = text === undefined ? join(folder, 'missing.mjs') : file(`${name}.mjs`, text)
     await expect(loadConsumers({ consumers: [{ module }], defaults })).rejects.toMatchObject({ code })
+  })
+
+  const typed = `import { defineConsumer } from 'tidegate/consumer'
+const group: string = 'typed'
+export default defineConsumer({ group, types: ['#'], handle() {} })`
+  // What Node can is known by what it says of itself.
+  const stripsTypes = 'typescript' in process.features && process.features.typescript !== false
+
+  test('in TypeScript are read where Node takes types away, and else it is said what to do', () => {
+    file('typed.ts', typed)
+    const config = file('typed.yaml', 'consumers: [history, { module: typed.ts }]\n')
+    const program = join(process.cwd(), 'dist/cli/tidegate.js')
+    const { stdout } = spawnSync(process.execPath, [program, 'cloud', '--config', config, '--check'], {
+      encoding: 'utf8',
+    })
+    expect(stdout).toMatch(
+      stripsTypes
+        ? /ok +consumers +history, typed/
+        : /FAULT consumers .*does not read TypeScript[\s\S]*22\.18 or later.*npx tsc/,
+    )
+  })
+
+  test('made by a package of another version are made anew of what they were made of', async () => {
+    const module = file(
+      'foreign.mjs',
+      `export default { handler: {}, wants: () => true, group: 'stale', options: { group: 'foreign', types: ['a.b'], handle() {} } }`,
+    )
+    expect(await loadConsumers({ consumers: [{ module }], defaults })).toMatchObject([
+      { group: 'foreign', types: ['a.b'] },
+    ])
   })
 })
 

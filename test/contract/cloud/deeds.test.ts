@@ -1,26 +1,25 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import { trialStorage } from '../../../cloud/api/writes/trial-storage.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
-import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { schemaCheck } from '../../../cloud/reading/schema-check.ts'
 import { audit, command as tidegate, databaseWith } from '../../support/cloud/audited-database.ts'
 import { epoch, Ledger } from '../../support/cloud/cloud-events.ts'
+import { registryOf } from '../../support/fakes/schemas.ts'
 import { deedOf, type DeedsBench, openDeedsBench } from '../../support/cloud/deeds-bench.ts'
 
 const until = <T>(check: () => Promise<T>): Promise<T> => vi.waitFor(check, { timeout: 20_000, interval: 50 })
 
 /** A climate has a temperature that is a number. */
-const schemas: SchemaRegistry = {
-  types: ['com.acme.climate'],
-  latest: (type) => (type === 'com.acme.climate' ? 1 : undefined),
-  has: (type, version) => type === 'com.acme.climate' && version === 1,
-  faults: (_type, _version, data) =>
-    typeof (data as { temperature?: unknown } | null)?.temperature === 'number'
-      ? []
-      : ['data.temperature: must be number'],
-}
+const schemas = registryOf({
+  'com.acme.climate': {
+    1: (data) =>
+      typeof (data as { temperature?: unknown } | null)?.temperature === 'number'
+        ? []
+        : ['data.temperature: must be number'],
+  },
+})
 
 let bench: DeedsBench
 beforeEach(async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import climateAlarms from '../../../dev/climate-alarms.ts'
 import { demoTypes, ordinarySensors, troubleSensors, type Sensor } from '../../../dev/fleet/sensors.ts'
-import { loadSchemas } from '../../../src/schemas/registry.ts'
+import { loadSchemas } from '../../../src/schemas/folder.ts'
 
 const schemas = loadSchemas(new URL('../../../schemas', import.meta.url).pathname)
 const nowMs = Date.UTC(2026, 0, 1, 12)

@@ -115,6 +115,26 @@ test('revocation lists and the file of who is denied are looked at: what is in t
   )
 })
 
+test('schema files of routes are looked at, with everything that is wrong with them', async () => {
+  const schema = join(dir, 'reading.avsc')
+  const route = { topic: 'x/{device}', type: 'com.acme.x' }
+  writeFileSync(schema, '"double"')
+  const given = config({})
+  const sound = await checkEdge({ ...given, routes: [{ ...route, format: 'avro', schema }] }, now)
+  expect(sound.text).toMatch(/^ok +routes +payloads as avro$/m)
+  const routes = [
+    { ...route, format: 'avro' as const, schema: [schema, join(dir, 'gone.avsc')] },
+    { ...route, format: 'protobuf' as const, schema, message: 'M' },
+  ]
+  const faulty = await checkEdge({ ...given, routes }, now)
+  expect(faulty.ok).toBe(false)
+  expect(faulty.text).toMatch(
+    /^FAULT routes [^]*routes\[0\][^\n]*gone\.avsc: ENOENT[^]*routes\[1\][^\n]*illegal[^]*PAYLOAD_SCHEMA/m,
+  )
+  const parts = { clock: systemClock, random: Math.random, log: silentLog, signal: AbortSignal.abort() }
+  await expect(runEdge({ ...given, routes }, parts)).rejects.toMatchObject({ code: 'PAYLOAD_SCHEMA' })
+})
+
 test('a start names everything that is in its way at once', async () => {
   const uplink = { url: 'amqps://127.0.0.1', tls: { ca: join(pki, 'none.crt') } }
   const parts = { clock: systemClock, random: Math.random, log: silentLog, signal: AbortSignal.abort() }

@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { parse } from 'yaml'
 import { expect, test } from 'vitest'
 import { loadCloudConfig } from '../../../cloud/config.ts'
@@ -54,6 +54,32 @@ test('the example shows every key with its default', () => {
   const { types: _none, ...eventsDefaults } = defaults.events
   expect(events).toEqual(eventsDefaults)
   expect(Object.keys(shown).toSorted()).toEqual(Object.keys(defaults).toSorted())
+})
+
+test('schema files of routes start at its folder, and what a route says of its payloads is held together', () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'tidegate-config-')), 'edge.yaml')
+  const route = { topic: 'x/{device}', type: 'com.acme.x', format: 'avro' }
+  const routes = [
+    { ...route, schema: ['a.avsc', '/b.avsc'] },
+    { ...route, schema: 'c.avsc', encoding: 'binary' },
+  ]
+  writeFileSync(file, JSON.stringify({ ...least, routes }))
+  const folder = dirname(file)
+  expect(loadEdgeConfig(file, {}).routes.map(({ schema }) => schema)).toEqual([
+    [join(folder, 'a.avsc'), '/b.avsc'],
+    join(folder, 'c.avsc'),
+  ])
+  expect(
+    faultsOf({
+      ...least,
+      routes: [route, { ...route, format: 'protobuf' }, { ...route, format: 'cbor', encoding: 'binary' }],
+    }).map(withoutLine),
+  ).toEqual([
+    'routes[0].schema: is required for avro: the file it was written with',
+    'routes[1].schema: is required for protobuf: the file it was written with',
+    'routes[1].message: is required for protobuf, with its package: com.acme.Reading',
+    'routes[2].encoding: is for avro, and the format here is cbor',
+  ])
 })
 
 test('what has no default is asked for by name', () => {

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { loadSchemas } from '../../../src/schemas/registry.ts'
+import { loadSchemas } from '../../../src/schemas/folder.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-schemas-'))
 
@@ -197,6 +198,74 @@ describe('schemas', () => {
     const { user, system } = process.cpuUsage(before)
     // Of the processor's time, so that it is the same on a busy machine; with a meta-schema for each it is twice as much and more.
     expect((user + system) / 1000 / 100).toBeLessThan(15)
+  })
+
+  test('a published version that was changed is refused wherever schemas are read, and named', () => {
+    const text = JSON.stringify(climate)
+    const digest = createHash('sha256').update(text).digest('hex')
+    const lock = `${digest}  com.acme.climate/1.json\n`
+    expect(loadSchemas(schemas({ 'com.acme.climate/1.json': text, 'schemas.lock': lock })).types).toEqual([
+      'com.acme.climate',
+    ])
+    const load = () => loadSchemas(schemas({ 'com.acme.climate/1.json': `${text} `, 'schemas.lock': lock }))
+    expect(load).toThrow(/climate\/1\.json: was changed after it was published/)
+    expect(() => loadSchemas(schemas({ 'com.acme.climate/1.json': text, 'schemas.lock': 'x\n' }))).toThrow(
+      'schemas.lock: line 1 is not',
+    )
+  })
+
+  test('type.yaml says which versions are retired; all that is wrong with it is told at once', () => {
+    const registry = loadSchemas(
+      schemas({
+        'com.acme.climate/1.json': climate,
+        'com.acme.climate/2.json': climate,
+        'com.acme.climate/type.yaml': 'compatibility: FULL\nretired: [1]\nowner: a@b.example\n',
+        'com.acme.climate/upcast/1-2.yaml': 'anything',
+      }),
+    )
+    expect(registry.versions('com.acme.climate')).toEqual([1, 2])
+    expect([...registry.retired('com.acme.climate')]).toEqual([1])
+    expect(registry.retired('com.acme.other').size).toBe(0)
+    const faulty = 'compatability: FULL\nretired: [7]\nunknown: drop\n'
+    expect(() =>
+      loadSchemas(schemas({ 'com.acme.climate/1.json': climate, 'com.acme.climate/type.yaml': faulty })),
+    ).toThrow(/did you mean compatibility\?.*\(line 1\)|unknown: [^]*did you mean compatibility\?/)
+    for (const [said, fault] of [
+      ['retired: [7]', 'retired: there is no version 7'],
+      ['retired: [1]', 'retired: every version is'],
+      ['compatibility: BACKWARDS', 'did you mean BACKWARD?'],
+      ['accepted: [{ version: 1, path: /t }]', 'accepted.0.reason'],
+      [': [', 'is not valid YAML'],
+    ])
+      expect(() =>
+        loadSchemas(schemas({ 'com.acme.climate/1.json': climate, 'com.acme.climate/type.yaml': said })),
+      ).toThrow(fault)
+  })
+
+  test('asks contains and uniqueItems of an array that ends before its tuple does', () => {
+    const tuple = [{}, { type: 'number' }, { type: 'string' }]
+    expect(faultsOf({ prefixItems: tuple, contains: { const: 'x' } }, [], [1])).toHaveLength(3)
+    expect(faultsOf({ prefixItems: tuple, uniqueItems: true }, [1, 1])).toEqual([
+      expect.stringContaining('duplicate'),
+    ])
+    const older = { $schema: 'http://json-schema.org/draft-07/schema#', items: tuple, uniqueItems: true }
+    expect(faultsOf(older, [1, 1])).toHaveLength(1)
+    expect(faultsOf({ prefixItems: tuple, uniqueItems: true }, [], [1], [1, 2], [1, 2, 'x'])).toEqual([])
+  })
+
+  test('a schema of which ajv makes code that fails refuses the data, and throws nothing', () => {
+    const schema = {
+      unevaluatedItems: false,
+      allOf: [
+        { anyOf: [true, { patternProperties: { '^a': false } }, true], patternProperties: { b: true } },
+      ],
+    }
+    expect(() => faultsOf(schema, {}, [], { a: 1 })).not.toThrow()
+    const failing = {
+      oneOf: [true, { properties: { s: true }, unevaluatedProperties: false }],
+      patternProperties: { '^s': false },
+    }
+    expect(faultsOf({ prefixItems: [failing] }, [{ s: 1 }])).not.toEqual([])
   })
 
   test('names every file that cannot be used', () => {

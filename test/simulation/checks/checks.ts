@@ -322,7 +322,9 @@ function doomedIn({ workplace }: World['plan']['settings']): readonly string[] {
 
 /** G5: an event with a fault is in the history with its reason, where it waits for no letter; no other has a reason. */
 function checkFaulty({ database, journal }: World): void {
-  for (const { id, type, disposition, reason } of database.events.values()) {
+  for (const { id, type, disposition, reason, body } of database.events.values()) {
+    if (type === rejectedType && isRejectedWrongly(body))
+      journal.violate('G2', `${id} stands for a reading that the edge was to accept`)
     const disputed = id.startsWith('disputed-') && !isSystemType(type)
     const wanted = type === rejectedType ? 'rejected' : disputed ? 'dead' : 'accepted'
     const isTold = (reason !== undefined) === (wanted !== 'accepted')
@@ -408,4 +410,10 @@ function keyOfText(text: string): string {
 
 function nameOf(key: string): string {
   return key.replace('/devices/', '').replace('\n', ' ')
+}
+
+/** Whoever claims an ID was read; of these only what breaks every version is to be quarantined. */
+function isRejectedWrongly(body: string): boolean {
+  const { data } = JSON.parse(body) as { data?: { id?: string } }
+  return data?.id !== undefined && !data.id.startsWith('violation-')
 }

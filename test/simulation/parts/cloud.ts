@@ -15,7 +15,8 @@ import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.
 import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
 import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
 import { provenance } from '../../../cloud/gateways/provenance.ts'
-import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
+import { schemaCheck } from '../../../cloud/reading/schema-check.ts'
 import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { eventKey } from '../../../src/contract/event.ts'
 import type { SimulatedBroker } from './broker.ts'
@@ -33,7 +34,7 @@ import { simulatedDeadLetters, simulatedHistory, simulatedParking, simulatedRoll
 import { outboundFor } from './outbound.ts'
 import { watchedGuard, type WatchedGuard } from './watched-guard.ts'
 import { simulatedReplayed, simulatedReplays } from './workplace.ts'
-import { schemasOf } from '../plan/schemas.ts'
+import { schemasOf, types, upcasts } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 
 export interface CloudParts {
@@ -158,6 +159,8 @@ export class Cloud {
     const latencyMsMax = settings.latencyMsMax
     const connection = connectionFor(process, { scheduler, random, broker, latencyMsMax }, this.channels)
     const devices = devicesOf(settings)
+    const knowsNewer = (): boolean => scheduler.nowMs >= settings.learnsAtMs
+    const schemas = schemasOf('cloud', knowsNewer)
     const shared = {
       storage: database.storageFor(process),
       replayedIn: simulatedReplayed,
@@ -174,7 +177,8 @@ export class Cloud {
         registry: () => emptyRegistry,
         devices: () => devices,
       }),
-      checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
+      checkSchema: schemaCheck(schemas, 'accept', () => journal.count('schema-unknown')),
+      readAs: createReadAs(schemas, upcasts),
       batchMax: settings.cloudBatchMax,
       lanes: settings.cloudLanes,
       batchTimeTargetMs: 200,
@@ -237,9 +241,10 @@ export class Cloud {
 
   /** A handler that does, fails and hangs as the event's ID says. */
   private effectsFor(process: SimulatedProcess, mayHandle: WatchedGuard['mayHandle'] | undefined): Consumer {
-    const { settings, random, operator } = this.parts
+    const { settings, random, operator, scheduler, journal } = this.parts
     const group = lookedAfter
-    return defineConsumer({
+    const wanted = (): number => (scheduler.nowMs >= settings.learnsAtMs ? 2 : 1)
+    const defined = defineConsumer({
       group,
       types: ['#'],
       onFailure: settings.onFailure,
@@ -247,6 +252,11 @@ export class Cloud {
       async handle(event, { tx, attempt, delivery }) {
         await process.step('handler', random.between(0, settings.latencyMsMax))
         const { epoch, sequence, partitionkey: device } = event
+        const read = event.dataschema === `${types.reading}/2` ? 'level' : 'value'
+        if (event.type === types.reading && typeof (event.data as Record<string, unknown>)[read] !== 'number')
+          journal.violate('G5', `${event.id} was handed over as no ${event.dataschema ?? 'version'}`)
+        if (event.type === types.reading && event.dataschema === `${types.reading}/2` && wanted() === 1)
+          journal.violate('G5', `${event.id} was handed over in a version that nobody has asked for`)
         const effect: Effect = {
           group,
           key: eventKey(event),
@@ -267,6 +277,7 @@ export class Cloud {
         await process.step('handled', 0)
       },
     })
+    return { ...defined, wantedVersion: (type) => (type === types.reading ? wanted() : undefined) }
   }
 
   /** The crash points of a letter are those of its transaction, and of the acknowledgement behind it. */

@@ -176,12 +176,14 @@ export class Device {
     const id = `${send.what}-${send.n}`
     const type = send.what === 'alarm' ? types.alarm : send.what === 'brief' ? types.brief : types.reading
     const topic = `devices/${this.name}/events/${type}`
-    return { send, topic, payload: payloadOf(send, id) }
+    return { send, topic, payload: payloadOf(send, id, this.parts.settings.newer.includes(this.name)) }
   }
 }
 
-function payloadOf({ what, n }: Send, id: string): Buffer {
+function payloadOf({ what, n }: Send, id: string, isNewer: boolean): Buffer {
   if (what === 'malformed') return Buffer.from(`{"value": ${n}`)
+  if (what === 'reading' && isNewer)
+    return Buffer.from(JSON.stringify({ specversion: '1.0', id, data: { level: n % 1000 } }))
   const value = what === 'violation' ? 'high' : what === 'disputed' ? 1000 + n : n
   return Buffer.from(JSON.stringify({ specversion: '1.0', id, data: { value } }))
 }

@@ -87,6 +87,7 @@ export class ProjectionAtWork {
     return {
       projection,
       definition: 'x',
+      readAs: (event) => event,
       timeoutMs: 1e9,
       storage: {
         transaction: (work) => this.transaction(process, work),

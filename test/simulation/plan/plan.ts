@@ -49,8 +49,9 @@ export function makePlan(seed: number): Plan {
   const random = chance(seed, 'plan')
   const focus = pickFocus(chance(seed, 'focus'))
   const failsForGood = chance(seed, 'disk').one(0.5)
+  const made = makeSettings(random)
   const settings = {
-    ...makeSettings(random),
+    ...made,
     ...makeWire(chance(seed, 'wire')),
     failsForGood,
     together: chance(seed, 'door').one(0.25),
@@ -60,6 +61,7 @@ export function makePlan(seed: number): Plan {
     parking: makeParking(chance(seed, 'parking')),
     onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>(['park', 'park', 'park', 'overtake']),
     workplace: chance(seed, 'workplace').one(1 / 8),
+    ...makeVersions(chance(seed, 'versions'), made.devices),
     ...focus?.settings,
   }
   return {
@@ -79,6 +81,15 @@ export function makePlan(seed: number): Plan {
 /** One run in four has a key: the others are as they were before anything was signed. */
 function makeSigning(random: Chance): number | undefined {
   return random.one(0.25) ? random.pick([1, 3, 10]) : undefined
+}
+
+/** One run in two has devices of two versions, and a cloud that learns of the newer one some time later. */
+function makeVersions(random: Chance, devices: readonly string[]): Pick<Settings, 'newer' | 'learnsAtMs'> {
+  const isMixed = random.one(0.5)
+  return {
+    newer: isMixed ? devices.filter(() => random.one(0.5)) : [],
+    learnsAtMs: random.whole(5_000, activeMs),
+  }
 }
 
 /** One run in four finds the parking full now and then. */
@@ -114,6 +125,8 @@ function makeSettings(
   | 'parking'
   | 'onFailure'
   | 'workplace'
+  | 'newer'
+  | 'learnsAtMs'
 > {
   const tight = random.one(0.35)
   return {

@@ -49,6 +49,10 @@ export interface Settings {
   /** Of the group with the handler that fails. */
   onFailure: 'park' | 'overtake'
   handlerTimeoutMs: number
+  /** Devices whose readings are of version 2, which the edge knows from the start. */
+  newer: readonly string[]
+  /** From when on the cloud knows version 2, and its consumer asks for it, ms. */
+  learnsAtMs: number
   /** Groups can be paused and trip, letters are replayed, and those of former versions drained. */
   workplace: boolean
   /** Longest wait of a message on a link or of a request to a disk or database, ms. */

@@ -5,7 +5,7 @@ import type { Storage } from '../../../cloud/database/storage.ts'
 import type { Deed, Deeds, GroupKnown } from '../../../cloud/deeds/deeds.ts'
 import { postgresDeeds } from '../../../cloud/deeds/deeds-postgres.ts'
 import { postgresPages } from '../../../cloud/history/replay-pages-postgres.ts'
-import { noSchemaCheck, type SchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { noSchemaCheck, type SchemaCheck } from '../../../cloud/reading/schema-check.ts'
 import { postgresReplays } from '../../../cloud/replays/replays-postgres.ts'
 import type { Replays } from '../../../cloud/replays/replays.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -83,6 +83,7 @@ export async function openDeedsBench({
     postgresDeeds({
       storage,
       checkSchema,
+      accepts: (_, event) => checkSchema(event) === undefined,
       schemas,
       clock: systemClock,
       random: Math.random,

@@ -9,6 +9,7 @@ import { type RunningProjections, startProjections } from '../../../cloud/projec
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { createReadyDatabase, type Role, urlAs } from '../servers.ts'
+import type { ReadAs } from '../../../src/schemas/upcast/read-as.ts'
 import type { Encoded } from './cloud-events.ts'
 
 /** A database with its roles, in which projections run as they do in a cloud, without a broker. */
@@ -21,7 +22,7 @@ export interface ProjectionBench {
   store(events: readonly Encoded[], disposition?: 'accepted' | 'rejected'): Promise<void>
   start(
     projections: readonly Projection[],
-    more?: { instance?: string; leaseMs?: number; timeoutMs?: number },
+    more?: { instance?: string; leaseMs?: number; timeoutMs?: number; readAs?: ReadAs },
   ): RunningProjections
   /** Something in one transaction, as the cloud does it. */
   transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T>
@@ -71,7 +72,7 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     store: (events, disposition) => storeEvents(storage, events, disposition),
     start(
       projections,
-      { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000, timeoutMs = 5_000 } = {},
+      { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000, timeoutMs = 5_000, readAs } = {},
     ) {
       const surroundings = { clock: systemClock, random: Math.random, log: silentLog }
       const started = startProjections({
@@ -80,6 +81,7 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
         instance,
         timeoutMs,
         leaseMs,
+        ...(readAs && { readAs }),
         ...surroundings,
       })
       running.push(started)

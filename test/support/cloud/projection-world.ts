@@ -189,6 +189,7 @@ export class ProjectionWorld {
         },
       }),
       definition: 'x',
+      readAs: (event) => event,
       timeoutMs: 1e9,
       storage: {
         transaction: (work) => this.#transaction(owner, work),

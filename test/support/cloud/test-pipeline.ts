@@ -8,13 +8,16 @@ import { selfConsistent } from '../../../cloud/gateways/provenance.ts'
 import { nothingReplayed } from '../../../cloud/replays/replayed.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
-import { noSchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { noUpcasts } from '../../../src/schemas/upcast/chain.ts'
+import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
+import { noSchemaCheck } from '../../../cloud/reading/schema-check.ts'
 import { Guard } from '../../../cloud/protection/guard.ts'
 import type { Clock } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
+import { registryOf } from '../fakes/schemas.ts'
 import { fakeGroupStates } from '../fakes/group-states.ts'
 import { createFakeStorage, fakeDeadLetters, fakeParking, type FakeStorageOptions } from '../fakes/storage.ts'
 
@@ -60,6 +63,7 @@ export function setUp(
     parking: { concurrency: 2, devicesMax: 1000, eventsMax: 1000, eventsMaxPerDevice: 1000 },
     provenance: selfConsistent,
     checkSchema: noSchemaCheck,
+    readAs: createReadAs(registryOf({}), noUpcasts),
     batchMax: 20,
     batchTimeTargetMs: 1000,
     lanes: 2,
@@ -73,13 +77,15 @@ export function setUp(
     },
     ...pipeline,
   })
-  const start = (instance: string): { pipeline: Pipeline; deliveries: ReturnType<typeof broker.connect> } => {
-    const started = createPipeline(options(instance))
+  type Started = { pipeline: Pipeline; deliveries: ReturnType<typeof broker.connect> }
+  const startWith = (given: PipelineOptions): Started => {
+    const started = createPipeline(given)
     const deliveries = broker.connect()
     deliveries.start((delivery) => started.take(delivery))
     return { pipeline: started, deliveries }
   }
-  return { clock, storage, broker, options, start }
+  const start = (instance: string): Started => startWith(options(instance))
+  return { clock, storage, broker, options, start, startWith }
 }
 
 /** Writes each event into the transaction. What fails goes to the rungs, unless `more` says that it is parked. */

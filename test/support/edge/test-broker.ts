@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll } from 'vitest'
 import { pino } from 'pino'
 import { createAuthority } from '../../../certs/authority.ts'
 import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.ts'
+import { loadDecoders } from '../../../edge/admission/codecs/route-decoders.ts'
 import { createAdmission } from '../../../edge/admission/admission.ts'
 import { type Broker, type BrokerOptions, startBroker } from '../../../edge/mqtt/broker-aedes.ts'
 import { type BrokerObserver, silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
@@ -14,7 +15,7 @@ import { createIngest, type Ingest, type IngestOptions } from '../../../edge/adm
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
 import { createTopicRules } from '../../../edge/admission/routes/topics.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { loadSchemas } from '../../../src/schemas/registry.ts'
+import { loadSchemas } from '../../../src/schemas/folder.ts'
 import { loadTrust, type TrustFiles } from '../../../edge/mqtt/trust/files.ts'
 import { startTrust, type Trust, type TrustOptions } from '../../../edge/mqtt/trust/trust.ts'
 import { createFakeOutbox, type FakeOutbox } from '../fakes/outbox.ts'
@@ -176,7 +177,8 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
   const clock = given.options?.clock ?? systemClock
   const trust = startTrust({ files, stale: given.stale ?? 'accept', loaded, clock, log })
   const outbox = given.outbox ?? createFakeOutbox()
-  const routes = createRoutes(given.routes ?? [])
+  const configured = given.routes ?? []
+  const routes = createRoutes(configured, loadDecoders(configured, { textBytesMax: 1024 }))
   const clients: MqttClient[] = []
   const inboxes = new Map<MqttClient, { all: string[]; retained: string[] }>()
   const options = {

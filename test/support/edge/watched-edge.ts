@@ -43,6 +43,7 @@ export async function watchedEdge(
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
     lists: () => ({ number: 0, ageS: -1, refused: 0 }),
+    schemaUse: new Map(),
     diskWriteBytes: () => disk.bytesWritten,
     routes: {},
     clock,

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import { admittedReading } from '../../../cloud/deeds/admission.ts'
+import { registryOf } from '../../support/fakes/schemas.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 
-const noSchemas: SchemaRegistry = { types: [], latest: () => undefined, has: () => false, faults: () => [] }
+const noSchemas = registryOf({})
 
 function rejectedOf(payload: string, more: object = {}) {
   const data = {
@@ -57,7 +57,20 @@ describe('what a rejected reading becomes', () => {
     })
   })
 
+  test('of another format: what the gateway has read of it, and not what its bytes would be as JSON', () => {
+    // In MessagePack this byte is the number 49, and as JSON it is 1.
+    const more = { format: 'messagepack', decoded: 49, skippedBytes: 3 }
+    expect(admitted('1', more)).toMatchObject({
+      data: 49,
+      payloadformat: 'messagepack',
+      payloadsha256: '6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b',
+      payloadskipped: 3,
+    })
+    expect(admitted('{}')).not.toHaveProperty('payloadsha256')
+  })
+
   test.each<[string, string, object, object]>([
+    ['in a format that the gateway could not read', '1', { format: 'messagepack' }, {}],
     ['no JSON', '{', {}, {}],
     ['cut', '{}', { truncated: true }, {}],
     ['without a type', '{}', { type: undefined }, {}],

@@ -51,6 +51,54 @@ describe('of its transaction a user’s handler sees', () => {
   })
 })
 
+test('a consumer that says events wants these types and no others', () => {
+  const consumer = defineConsumer({
+    group: 'g',
+    events: { 'com.acme.climate': 2, 'com.acme.power': 1 },
+    handle() {},
+  })
+  expect(consumer.types).toEqual(['com.acme.climate', 'com.acme.power'])
+  expect(['com.acme.climate', 'com.acme.powers', 'com.acme'].map((type) => consumer.wants(type))).toEqual([
+    true,
+    false,
+    false,
+  ])
+})
+
+test('a query that is a tag has what is in its braces as parameters, and nothing of it as SQL', async () => {
+  const device = "x'); drop table alerts; --"
+  const storage = await call(
+    defineConsumer({
+      group: 'g',
+      types: ['#'],
+      async handle(_, { tx }) {
+        await tx.query`insert into alerts values (${device}, ${1}, ${null})`
+        await tx.query`select 1`
+        await tx.query('select $1', [2])
+        await tx.query('select 3')
+      },
+    }).handler,
+  )
+  expect(storage.effects()).toEqual([
+    { sql: 'insert into alerts values ($1, $2, $3)', params: [device, 1, null] },
+    { sql: 'select 1', params: [] },
+    { sql: 'select $1', params: [2] },
+    { sql: 'select 3', params: [] },
+  ])
+})
+
+test('an event names its device, which is no part of its JSON', async () => {
+  const seen: unknown[] = []
+  const { handler } = defineConsumer({
+    group: 'g',
+    types: ['#'],
+    handle: (handed) => void seen.push(handed.device, JSON.stringify(handed), { ...handed }),
+  })
+  await call(handler)
+  await call(handler)
+  expect(seen).toEqual(['device-1', text, JSON.parse(text), 'device-1', text, JSON.parse(text)])
+})
+
 test('what a consumer says of its retries and its timeout wins over what is configured', () => {
   const defaults = { ladderMs: [5_000], timeoutMs: 30_000 }
   const about = { group: 'g', types: ['#'], handle() {} }

@@ -100,6 +100,32 @@ describe('a consumer', () => {
     ['two handlers', { handleBatch() {} }, /one of the two/],
     ['what is for batches alone', { dedup: 'own' }, /dedup is for consumers with handleBatch/],
     ['no group', { group: undefined }, /group is required/],
+    [
+      'types and events',
+      { events: { 'com.acme.climate': 2 } },
+      /types and events: a consumer has one of the two/,
+    ],
+    ['neither types nor events', { types: undefined }, /types is required, or events/],
+    ['events that are misspelt', { types: undefined, event: { 'a.b': 1 } }, /did you mean events\?/],
+    ['events as a list', { types: undefined, events: ['a.b'] }, /events must be an object.*is a list/],
+    ['no event among the events', { types: undefined, events: {} }, /events must name at least one/],
+    [
+      'a pattern among the events',
+      { types: undefined, events: { 'com.acme.#': 1 } },
+      /"com\.acme\.#": patterns have no version, and need types/,
+    ],
+    [
+      'an event of one label',
+      { types: undefined, events: { climate: 1 } },
+      /"climate", which is not an event/,
+    ],
+    [
+      'an event of the gateways',
+      { types: undefined, events: { 'dev.tidegate.ledger': 1 } },
+      /"dev\.tidegate\.ledger", which has no versions: name it with types/,
+    ],
+    ['a version that is a text', { types: undefined, events: { 'a.b': '2' } }, /"a\.b" with the text "2"/],
+    ['version 0', { types: undefined, events: { 'a.b': 0 } }, /"a\.b" with 0, and a version is/],
     ['no consumer at all', [], /types is required/],
   ])('with %s is refused, and it is said how', (_, more, says) => {
     const given: object = Array.isArray(more) ? more : { group: 'g', types: ['#'], handle() {}, ...more }

@@ -35,6 +35,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
+    unknownSchemas: () => new Map(),
     replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
@@ -68,6 +69,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
+    unknownSchemas: () => new Map(),
     replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
@@ -171,6 +173,7 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
+    unknownSchemas: () => new Map(),
     replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })

@@ -1,14 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { schemaCheck } from '../../../cloud/reading/schema-check.ts'
+import { registryOf } from '../../support/fakes/schemas.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 
 describe('the cloud’s schema check', () => {
-  const registry = {
-    latest: () => 1,
-    has: (_: string, version: number) => version === 1,
-    faults: (_: string, __: number, data: unknown) => (data === 'good' ? [] : ['data: is not good']),
-    types: [],
-  }
+  const registry = registryOf({
+    'com.acme.climate': { 1: (data) => (data === 'good' ? [] : ['data: is not good']) },
+    'com.acme.other': { 1: () => [] },
+  })
   const code = (more: object, unchecked: 'accept' | 'reject' = 'accept') =>
     schemaCheck(registry, unchecked)(new Ledger().next('d', { data: 'good', ...more }).event)?.code
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import { type Admitted, type AdmissionOptions, createAdmission } from '../../../edge/admission/admission.ts'
-import { containersMax, depthMax } from '../../../edge/admission/payload.ts'
+import { containersMax, depthMax } from '../../../edge/admission/codecs/decode.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { type Candidate, eventSchema, type Rejection } from '../../../src/contract/event.ts'

@@ -183,7 +183,7 @@ test('a quarantined reading is logged with what is wrong, in characters that can
     device: 'a1',
     topic: 'devices/a1/events/com.acme.climate',
     reason: 'SCHEMA_VIOLATION',
-    detail: 'data.temperature: must be number',
+    detail: 'version 2: data.temperature: must be number; version 1 does not take it either',
   })
   expect(lines[1]?.topic).toBe('devices/a2/events/com.acme.<U+202E>climate')
   expect(JSON.stringify(lines)).not.toContain('secret')

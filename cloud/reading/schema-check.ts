@@ -7,14 +7,23 @@ export type SchemaCheck = (event: Event) => TidegateError | undefined
 
 /**
  * Checks data against the very schema version the event says it follows. `unchecked` says what becomes of an event
- * that names none.
+ * that names none. An event of a version that is not known here is at fault, unless `onUnknown` is given: that is told of its name, and the
+ * event is taken as its gateway recorded it, which has checked it (G5).
  */
-export function schemaCheck(registry: SchemaRegistry, unchecked: 'accept' | 'reject'): SchemaCheck {
+export function schemaCheck(
+  registry: SchemaRegistry,
+  unchecked: 'accept' | 'reject',
+  onUnknown?: (name: string) => void,
+): SchemaCheck {
   return (event) => {
     if (isSystemType(event.type)) return undefined
     if (event.dataschema === undefined) return unchecked === 'accept' ? undefined : missing(event)
     const name = parseSchemaName(event.dataschema)
-    if (name === undefined || !registry.has(name.type, name.version)) return unknown(event.dataschema)
+    if (name === undefined || !registry.has(name.type, name.version)) {
+      if (onUnknown === undefined) return unknown(event.dataschema)
+      onUnknown(event.dataschema)
+      return undefined
+    }
     const faults =
       name.type === event.type
         ? registry.faults(name.type, name.version, event.data)
@@ -38,7 +47,7 @@ function unknown(name: string): TidegateError {
   return new TidegateError('SCHEMA_UNKNOWN', {
     message: `no schema ${name.slice(0, 160)}`,
     retryable: false,
-    hint: 'add this version to the schema folder of the cloud, then replay the dead letter',
+    hint: 'add this version to the schema folder of the cloud, restart it, and do the same again',
   })
 }
 

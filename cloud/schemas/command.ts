@@ -1,0 +1,173 @@
+import type { Command } from 'commander'
+import { readSchemaFolder, type SchemaFolder, usableSchemaFolder } from '../../src/schemas/folder.ts'
+import { wholeNumber } from '../../src/settings/command-line.ts'
+import { didYouMean } from '../../src/settings/nearest.ts'
+import { visible } from '../../src/visible.ts'
+import { addTypes } from '../typing/command.ts'
+import { addVersion } from './adding.ts'
+import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
+import { checkedText, comparisonText, differenceText } from './told.ts'
+
+const examples = `
+Examples:
+  tidegate schema check
+  tidegate schema diff com.acme.climate 1 2
+  tidegate schema add com.acme.climate climate-new.json
+  tidegate schema list --json
+  tidegate schema types --check
+
+Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
+
+interface Choice {
+  folder: string
+  json?: boolean
+}
+
+/** Where it says what it found; a test listens itself. */
+export interface SchemaCommandParts {
+  say?: (text: string) => void
+  /** Something was found: the exit code is 1. */
+  onFound?: () => void
+}
+
+type Parts = Required<SchemaCommandParts>
+
+/** `tidegate schema` */
+export function registerSchemaCommand(
+  program: Command,
+  { say = print, onFound = () => (process.exitCode = 1) }: SchemaCommandParts = {},
+): void {
+  const parts = { say, onFound }
+  const schema = program
+    .command('schema')
+    .description('event types and their versions: what is there, and whether versions understand each other')
+    .addHelpText('after', examples)
+  addCheck(schema, parts)
+  addDiff(schema, parts)
+  addAdd(schema, parts)
+  addList(schema, parts)
+  addTypes(schema)
+}
+
+function taking(command: Command): Command {
+  return command
+    .option('--folder <folder>', 'the folder of schemas', 'schemas')
+    .option('--json', 'one JSON object, for programs')
+}
+
+function addCheck(schema: Command, { say, onFound }: Parts): void {
+  taking(schema.command('check'))
+    .description(
+      'hold the files to schemas.lock, and each newest version to those before it, by the mode of its type',
+    )
+    .argument('[types...]', 'these types alone')
+    .option('--all', 'every version, not the newest and what is not in the lock yet')
+    .option('--strict', 'count what breaks only data with names that nobody described')
+    .action((types: string[], options: Choice & { all?: boolean; strict?: boolean }, command: Command) => {
+      const folder = readSchemaFolder(options.folder)
+      for (const type of types) knownType(folder, type, command)
+      const checked = checkFolder(folder, types, options)
+      say(options.json ? JSON.stringify(checked) : checkedText(checked))
+      if (!checked.ok) onFound()
+    })
+}
+
+function addDiff(schema: Command, { say, onFound }: Parts): void {
+  taking(schema.command('diff'))
+    .description('what one version of a type lets pass and another does not, each way')
+    .argument('<type>', 'the event type')
+    .argument('<earlier>', 'a version', wholeNumber())
+    .argument('<later>', 'another', wholeNumber())
+    .action((type: string, earlier: number, later: number, options: Choice, command: Command) => {
+      const folder = usableSchemaFolder(options.folder)
+      const stored = knownType(folder, type, command)
+      for (const version of [earlier, later])
+        if (!stored.versions.has(version))
+          command.error(`error: ${type} has no version ${version}; it has ${versionsOf(stored).join(', ')}`, {
+            exitCode: 2,
+          })
+      const ways = (['BACKWARD', 'FORWARD'] as const).map((direction) => ({
+        direction,
+        ...compareVersions(stored, { version: later, against: earlier, direction }),
+      }))
+      if (options.json) say(JSON.stringify({ type, earlier, later, ways }))
+      else say(ways.map((way) => wayText(way, earlier, later)).join('\n'))
+      if (ways.some(({ answer }) => answer !== 'compatible')) onFound()
+    })
+}
+
+function wayText(
+  { direction, answer, findings }: { direction: Direction } & ReturnType<typeof compareVersions>,
+  earlier: number,
+  later: number,
+): string {
+  const [writer, reader] = direction === 'BACKWARD' ? [earlier, later] : [later, earlier]
+  const first = `${direction}: what version ${writer} accepts is ${answer === 'compatible' ? 'all' : answer === 'unknown' ? 'perhaps not all' : 'not all'} accepted by version ${reader}`
+  return [first, ...findings.map((finding) => differenceText(direction, finding, earlier, later))].join('\n')
+}
+
+function addAdd(schema: Command, { say, onFound }: Parts): void {
+  taking(schema.command('add'))
+    .description('write the next version of a type, if its mode allows it, and put it into schemas.lock')
+    .argument('<type>', 'the event type')
+    .argument('[file]', 'the schema; left out, or already in its place: what is there is put into the lock')
+    .option('--strict', 'count what breaks only data with names that nobody described')
+    .action((type: string, file: string | undefined, options: Choice & { strict?: boolean }) => {
+      const { checked, added, isAdded } = addVersion(options.folder, type, file, options.strict === true)
+      if (options.json) say(JSON.stringify({ ok: isAdded, added, checked }))
+      else {
+        const told = checked.comparisons.filter(({ findings }) => findings.length > 0).map(comparisonText)
+        const verdict = isAdded
+          ? added.length === 0
+            ? 'nothing to add: schemas.lock has it all'
+            : `added: ${added.join(', ')}`
+          : 'not added: nothing was written'
+        say([...told, verdict].join('\n'))
+      }
+      if (!isAdded) onFound()
+    })
+}
+
+function addList(schema: Command, { say }: Parts): void {
+  taking(schema.command('list'))
+    .description('the event types of a folder, their versions, modes and owners')
+    .action((options: Choice) => {
+      const folder = usableSchemaFolder(options.folder)
+      const types = [...folder.types].map(([type, stored]) => {
+        const { compatibility, owner, description, retired } = stored.settings
+        const versions = versionsOf(stored)
+        const unlocked = versions.filter((version) => !folder.lock?.has(`${type}/${version}.json`))
+        return { type, versions, retired, unlocked, compatibility, owner, description }
+      })
+      if (options.json) say(JSON.stringify({ types }))
+      else say(types.map(typeText).join('\n'))
+    })
+}
+
+function typeText(one: {
+  type: string
+  versions: readonly number[]
+  retired: readonly number[]
+  unlocked: readonly number[]
+  compatibility: string
+  owner: string | undefined
+}): string {
+  const versions = one.versions.map(
+    (version) =>
+      `${version}${one.retired.includes(version) ? ' (retired)' : ''}${one.unlocked.includes(version) ? ' (not in the lock)' : ''}`,
+  )
+  return `${one.type}  ${versions.join(', ')}  ${one.compatibility}${one.owner === undefined ? '' : `  ${one.owner}`}`
+}
+
+function knownType(folder: SchemaFolder, type: string, command: Command) {
+  const stored = folder.types.get(type)
+  if (stored) return stored
+  return command.error(
+    `error: there is no type ${visible(type)}${didYouMean(type, [...folder.types.keys()])}`,
+    { exitCode: 2 },
+  )
+}
+
+function print(text: string): void {
+  process.stdout.write(`${visible(text)}\n`)
+}

@@ -1,0 +1,160 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { codeOf, messageOf, TidegateError } from '../../errors.ts'
+import { upcastFolder } from '../folder.ts'
+import type { SchemaRegistry } from '../registry.ts'
+import { type Case, caseFaults, parseCases } from './cases.ts'
+import type { Upcast, Upcasts } from './chain.ts'
+import { parseUpcast } from './file.ts'
+import { applySteps } from './steps.ts'
+
+/**
+ * What lies in `<folder>/<type>/upcast/`: `1-2.yaml`, or `1-2.js` with `1-2.cases.json` beside it, from each version to the next one that
+ * there is. Functions are loaded, and cases are run, before the first event.
+ * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
+ */
+export async function loadUpcasts(folder: string, registry: SchemaRegistry): Promise<Upcasts> {
+  const found = new Map<string, Upcast>()
+  const faults: string[] = []
+  for (const type of namesIn(folder)) {
+    for (const [step, files] of filesByStep(namesIn(join(folder, type, upcastFolder)))) {
+      const place = { folder: join(folder, type, upcastFolder), type, step, files }
+      const read = await readStep(place, registry)
+      faults.push(...read.faults.map((fault) => `${type}/${upcastFolder}/${fault}`))
+      if (read.upcast) found.set(keyOf(type, read.upcast.from, read.upcast.to), read.upcast)
+    }
+  }
+  if (faults.length === 0) return { find: (type, from, to) => found.get(keyOf(type, from, to)) }
+  throw new TidegateError('SCHEMA_FOLDER', {
+    message: `${folder} holds upcasters that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+    retryable: false,
+    hint: 'see docs/VERSIONS.md, Upcasters, for what they are and how their cases look',
+  })
+}
+
+const keyOf = (type: string, from: number, to: number): string => `${type}/${from}-${to}`
+
+const namePattern = /^([1-9]\d{0,5})-([1-9]\d{0,5})\.(yaml|js|cases\.json)$/
+
+/** By `1-2`, which files there are; under its own name what is no such file. */
+function filesByStep(names: readonly string[]): Map<string, string[]> {
+  const byStep = new Map<string, string[]>()
+  for (const name of names) {
+    const match = namePattern.exec(name)
+    const step = match ? `${match[1]}-${match[2]}` : name
+    byStep.set(step, [...(byStep.get(step) ?? []), match ? `.${match[3]}` : ''])
+  }
+  return byStep
+}
+
+interface Place {
+  folder: string
+  type: string
+  step: string
+  files: readonly string[]
+}
+
+async function readStep(
+  place: Place,
+  registry: SchemaRegistry,
+): Promise<{ upcast?: Upcast; faults: readonly string[] }> {
+  const { folder, type, step, files } = place
+  const [from = 0, to = 0] = step.split('-').map(Number)
+  const nameFault = faultOfName(place, from, to, registry)
+  if (nameFault !== undefined) return { faults: [nameFault] }
+  const source = files.includes('.js') ? `${step}.js` : `${step}.yaml`
+  const cases = files.includes('.cases.json')
+    ? parseCases(readFileSync(join(folder, `${step}.cases.json`), 'utf8'))
+    : { cases: [], faults: [] }
+  const made = files.includes('.js')
+    ? await loadFunction(join(folder, source), { from, to })
+    : readDeclared(join(folder, source), { from, to })
+  const faults = [
+    ...made.faults.map((fault) => `${source}: ${fault}`),
+    ...cases.faults.map((fault) => `${step}.cases.json: ${fault}`),
+  ]
+  if (made.upcast === undefined || faults.length > 0) return { faults }
+  const failed = failedCases(made.upcast, cases.cases, type, registry)
+  return { upcast: made.upcast, faults: failed.map((fault) => `${step}.cases.json: ${fault}`) }
+}
+
+function faultOfName(
+  { type, step, files }: Place,
+  from: number,
+  to: number,
+  registry: SchemaRegistry,
+): string | undefined {
+  if (files.includes('')) return `${step}: an upcast is 1-2.yaml, or 1-2.js with 1-2.cases.json beside it`
+  const unknown = [from, to].find((version) => !registry.has(type, version))
+  if (unknown !== undefined) return `${step}: there is no ${type}/${unknown}.json`
+  const next = registry.versions(type).find((version) => version > from)
+  if (next !== to)
+    return `${step}: the version after ${from} is ${next ?? 'none'}; a step leads to the next one`
+  if (files.includes('.yaml') && files.includes('.js'))
+    return `${step}: is there as .yaml and as .js; keep one`
+  if (!files.includes('.yaml') && !files.includes('.js'))
+    return `${step}.cases.json: there is no upcast for these cases`
+  if (files.includes('.js') && !files.includes('.cases.json'))
+    return `${step}.js: needs ${step}.cases.json, which shows what it does`
+  return undefined
+}
+
+type Made = { upcast?: Upcast; faults: readonly string[] }
+type Ends = Pick<Upcast, 'from' | 'to'>
+
+function readDeclared(file: string, ends: Ends): Made {
+  const parsed = parseUpcast(readFileSync(file, 'utf8'))
+  if (!('steps' in parsed)) return parsed
+  const { steps } = parsed
+  return { upcast: { ...ends, steps, apply: (data) => applySteps(data, steps) }, faults: [] }
+}
+
+async function loadFunction(file: string, ends: Ends): Promise<Made> {
+  let made: unknown
+  try {
+    made = ((await import(pathToFileURL(file).href)) as { default?: unknown }).default
+  } catch (error) {
+    return { faults: [`cannot be loaded: ${messageOf(error)}`] }
+  }
+  if (typeof made !== 'function') return { faults: ['must default-export a function of the data'] }
+  const bring = made as (data: unknown) => unknown
+  // A copy each way: of what it keeps or changes nobody else sees anything, and what it answers is what JSON says of it.
+  return { upcast: { ...ends, apply: (data) => asJson(bring(structuredClone(data))) }, faults: [] }
+}
+
+function asJson(value: unknown): unknown {
+  if (value instanceof Promise) {
+    value.catch(() => {})
+    throw new Error('it answers with a promise: an upcast is a function of the data alone')
+  }
+  const text = JSON.stringify(value) as string | undefined
+  if (text === undefined) throw new Error('it answers with nothing that JSON knows')
+  return JSON.parse(text)
+}
+
+function failedCases(
+  upcast: Upcast,
+  cases: readonly Case[],
+  type: string,
+  registry: SchemaRegistry,
+): string[] {
+  const under = (version: number) => (data: unknown) => registry.faults(type, version, data)
+  return cases.flatMap((each, index) =>
+    caseFaults(each, upcast, { before: under(upcast.from), after: under(upcast.to) }).map(
+      (fault) => `case ${each.name ?? index + 1}: ${fault}`,
+    ),
+  )
+}
+
+/** None, where there is no such folder; that of the schemas has been read before. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((name) => !name.startsWith('.') && !name.endsWith('.md'))
+      .toSorted()
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error))) return []
+    throw error
+  }
+}

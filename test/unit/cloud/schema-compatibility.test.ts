@@ -1,0 +1,151 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { allRules } from '../../../cloud/schemas/compatibility/prove.ts'
+import { narrowings, rewordings } from '../../support/cloud/schemas/narrowings.ts'
+import { pairs } from '../../support/cloud/schemas/pairs.ts'
+import { faultOfVerdict, verdictOf } from '../../support/cloud/schemas/verdicts.ts'
+
+const quick = { documents: 50 }
+const text = (pattern: string): object => ({ type: 'string', pattern })
+const bounded = (maximum: number): object => ({ properties: { 'a/b': { items: { maximum } } } })
+
+const kinds = (count: number): object => ({
+  oneOf: Array.from({ length: count }, (_, kind) => ({
+    properties: { kind: { const: kind } },
+    required: ['kind'],
+  })),
+})
+const patterns = (count: number): object => ({
+  patternProperties: Object.fromEntries(
+    Array.from({ length: count }, (_, at) => [`^${at}`, { type: 'number' }]),
+  ),
+})
+const nested = (depth: number, leaf: object): object =>
+  depth === 0 ? leaf : { anyOf: [{ properties: { a: nested(depth - 1, leaf) } }, { maximum: depth }] }
+
+describe('compatibility of schemas, by cases', () => {
+  test('there are at least 60 each way', () => {
+    expect(narrowings.length).toBeGreaterThanOrEqual(60)
+  })
+
+  test.each(narrowings)('$what: what the narrower accepts the wider does too', ({ narrow, wide }) => {
+    expect(verdictOf(narrow, wide, quick)).toMatchObject({ answer: 'compatible', findings: [] })
+  })
+
+  test.each(narrowings)('$what: the other way it breaks, by $rule', ({ narrow, wide, rule, path }) => {
+    const { answer, findings } = verdictOf(wide, narrow, quick)
+    expect(answer).toBe('incompatible')
+    expect(findings.filter(({ witness }) => witness !== undefined)).toContainEqual(
+      expect.objectContaining({ rule, ...(path !== undefined && { path }) }),
+    )
+  })
+
+  test.each(rewordings)('$what: compatible both ways', ({ one, other }) => {
+    expect(verdictOf(one, other, quick)).toMatchObject({ answer: 'compatible' })
+    expect(verdictOf(other, one, quick)).toMatchObject({ answer: 'compatible' })
+  })
+
+  test('an optional property on an open model breaks data that carries the name with something else, and is told apart', () => {
+    const before = { type: 'object', properties: { t: { type: 'number' } } }
+    const after = { type: 'object', properties: { t: { type: 'number' }, site: { type: 'string' } } }
+    const { answer, findings } = verdictOf(before, after)
+    expect(answer).toBe('incompatible')
+    expect(findings).toEqual([
+      expect.objectContaining({
+        rule: 'type',
+        path: '/site',
+        isUndeclared: true,
+        witness: { site: expect.anything() },
+      }),
+    ])
+    expect(verdictOf(after, before)).toMatchObject({ answer: 'compatible' })
+    const closes = verdictOf(before, { ...before, additionalProperties: false })
+    expect(closes.findings).toEqual([expect.objectContaining({ isUndeclared: false })])
+  })
+
+  test('a required property with a default breaks: nobody fills it in', () => {
+    const properties = { t: { type: 'number' }, unit: { type: 'string', default: 'C' } }
+    expect(verdictOf({ properties }, { properties, required: ['unit'] })).toMatchObject({
+      answer: 'incompatible',
+      findings: [{ rule: 'required', witness: {} }],
+    })
+  })
+
+  test('of patterns that are not the same, it says that it does not know, unless there is a witness', () => {
+    expect(verdictOf(text('^[a-z]{3}$'), text('^[a-z]+$'))).toMatchObject({
+      answer: 'unknown',
+      findings: [{ rule: 'pattern', answer: 'unknown' }],
+    })
+    expect(verdictOf(text('^[a-z]+$'), text('^[a-z]{3}$'))).toMatchObject({ answer: 'incompatible' })
+  })
+
+  test('says where in the data and in the schema, what both say, and what the validator says of the witness', () => {
+    expect(verdictOf(bounded(5), bounded(3)).findings).toEqual([
+      {
+        answer: 'incompatible',
+        rule: 'maximum',
+        path: '/a~1b/0',
+        schemaPath: '/properties/a~1b/items/maximum',
+        writerSays: 5,
+        readerSays: 3,
+        isUndeclared: false,
+        witness: { 'a/b': [expect.any(Number)] },
+        fault: expect.stringContaining('must be <= 3'),
+      },
+    ])
+  })
+
+  test('the same comparison has the same witness', () => {
+    const [one, other] = [1, 2].map(() => verdictOf({ type: 'string' }, { type: 'string', pattern: '^x' }))
+    expect(one).toEqual(other)
+  })
+})
+
+describe('a comparison has an end, whatever the schemas are (G7)', () => {
+  test.each([
+    ['many ways', kinds(40), kinds(41)],
+    ['more patterns than are looked at', patterns(12), { ...patterns(12), maxProperties: 3 }],
+    ['ways within ways', nested(40, { minimum: 1 }), nested(40, { minimum: 2 })],
+    ['a schema that is itself', { $ref: '#' }, { $ref: '#', type: 'number' }],
+    [
+      'an array longer than can be made',
+      { type: 'array', minItems: 1e9 },
+      { type: 'array', minItems: 1e9 + 1 },
+    ],
+    [
+      'a text longer than can be made',
+      { type: 'string', minLength: 1e9 },
+      { type: 'string', minLength: 1e9 + 1 },
+    ],
+  ])('%s', (_, writer, reader) => {
+    const { answer, findings } = verdictOf(writer, reader, { documents: 20, stepsMax: 20_000 })
+    expect(answer === 'compatible').toBe(findings.length === 0)
+  })
+
+  test('what takes more work than it may is unknown, and says so', () => {
+    const { answer, findings } = verdictOf(kinds(40), kinds(41), { documents: 0, stepsMax: 1000 })
+    expect({ answer, findings }).toMatchObject({ answer: 'unknown', findings: [{ rule: 'work' }] })
+  })
+})
+
+describe('compatibility of schemas, by generated pairs', () => {
+  test('what is called compatible survives documents, and what is called incompatible has a witness', () => {
+    fc.assert(
+      fc.property(pairs, (pair) => {
+        expect(faultOfVerdict(pair, { documents: 60, strangers: 100 }).fault).toBeUndefined()
+      }),
+      { numRuns: 250, seed: 14 },
+    )
+  })
+
+  test.each(Object.keys(allRules).filter((name) => name !== 'dynamic'))(
+    'a wrong rule is found: %s holds always',
+    (name) => {
+      const rules = { ...allRules, [name]: { of: allRules[name]?.of ?? [], holds: () => 'holds' as const } }
+      const isNoticed = narrowings.some(
+        ({ narrow, wide }) => verdictOf(wide, narrow, { documents: 0, rules }).findings.length === 0,
+      )
+      expect(isNoticed).toBe(true)
+    },
+  )
+})

@@ -3,14 +3,18 @@ import { entrySchema } from '../../cloud/history/ledger-entry.ts'
 import type { EdgeConfig } from '../../edge/config.ts'
 import { checkpointSchema, checkpointType } from '../../src/contract/checkpoint.ts'
 import { type Event, type LedgerEntry, ledgerType, rejectedType } from '../../src/contract/event.ts'
-import { signedListsSchema } from '../../src/contract/published-lists.ts'
+import { listsQueueArguments, signedListsSchema } from '../../src/contract/published-lists.ts'
 import { listsQueue, partitionName, partitionQueue, wire } from '../../src/contract/wire.ts'
-import { publishesOf } from './devices.ts'
-import { plainSchemaOf } from './envelope.ts'
+import { eventOf, plainSchemaOf, rejectionSchema, type TypedEvent } from './envelope.ts'
 import type { Examples } from './examples.ts'
-import { batchHeadersSchema, letterHeadersSchema } from './headers.ts'
-import type { Json } from './json.ts'
-import { type Channel, messagesOf, noParts, operationOn, type Parts, present } from './parts.ts'
+import {
+  batchHeadersSchema,
+  letterHeadersSchema,
+  republishedBatchHeadersSchema,
+  republishedHeadersSchema,
+} from './headers.ts'
+import { type Json, present } from './json.ts'
+import { type Channel, messagesOf, noParts, operationOn, type Parts } from './parts.ts'
 import { pointerTo, type Schemas, standardFormat, type Version } from './schemas.ts'
 
 export type Uplink = Pick<EdgeConfig['uplink'], 'exchange' | 'partitions' | 'batch'>
@@ -44,13 +48,12 @@ class BrokerParts {
   addType(type: string, versions: readonly Version[], examples: Examples): void {
     const recorded: Event[] = []
     const keys = versions.map((version) => {
-      const events = examples.recorded(publishesOf(version, examples))
+      const events = examples.recordedOf(version)
       recorded.push(...events)
       const data = version.schemaFormat === standardFormat ? { $ref: pointerTo(version) } : {}
       return this.#event(version.key, version.title, eventOf(type, data, version.name), events.slice(0, 1))
     })
-    const batch = this.#batch(`${type}.batch`, keys, recorded, type)
-    this.#addEvents(type, [...keys, batch], versions.at(-1)?.title ?? type)
+    this.#addEvents(type, [...keys, ...this.#batchOf(type, keys, recorded)], versions.at(-1)?.title ?? type)
   }
 
   /** Types that have no schema. */
@@ -63,7 +66,7 @@ class BrokerParts {
     const rejected = examples.rejected()
     const lost: LedgerEntry = {
       kind: 'undelivered',
-      epoch: rejected?.epoch ?? '',
+      epoch: examples.epoch,
       ranges: [{ from: 1, to: 1, reason: 'expired' }],
     }
     const own: [string, string, Json, Event | undefined][] = [
@@ -78,24 +81,27 @@ class BrokerParts {
     ]
     for (const [type, title, schema, example] of own) {
       const key = this.#event(type, title, eventOf(type, schema), example ? [example] : [])
-      this.#addEvents(type, [key, this.#batch(`${type}.batch`, [key], [], type)], title)
+      this.#addEvents(type, [key, ...this.#batchOf(type, [key], [])], title)
     }
   }
 
   addQueues(): void {
     const group = '{group}'
     const delayMs = 1000
-    const options = { group, types: ['#'], ordered: true, ladderMs: [delayMs], partitions: 1, mirror: true }
+    const options = { group, types: ['#'], ordered: false, ladderMs: [delayMs], partitions: 1, mirror: true }
     const [partition, rung, mirror] = groupTopology(options).queues
+    const [ordered] = groupTopology({ ...options, ordered: true }).queues
     const [unroutable] = exchangeTopology().queues
+    const { exchange } = this.#uplink
     const event = this.#anyEvent()
     const letter = this.#letter()
     this.#queue('group-partition', {
       address: partitionQueue(group, 0).replace(partitionName(0), '{partition}'),
       title: 'What waits for a consumer group, of one partition',
       description:
-        'Bound to the exchange with <partition>.<type pattern>; one consumer at a time for ordered groups. A consumer that is none of Tidegate’s binds a queue of its own in the same way. Delivery is at least once: (source, id) tells what is known.',
+        'Bound to the exchange with <partition>.<type pattern>; one consumer at a time for ordered groups, whose queues have the arguments `x-tidegate-arguments-ordered`. A consumer that is none of Tidegate’s binds a queue of its own in the same way. Delivery is at least once: (source, id) tells what is known.',
       arguments: partition?.arguments,
+      orderedArguments: ordered?.arguments,
       messages: [...event, letter],
     })
     this.#queue('group-rung', {
@@ -116,7 +122,10 @@ class BrokerParts {
     this.#queue('unroutable', {
       address: unroutable?.name ?? '',
       title: 'What no group wanted',
-      description: `The alternate exchange of ${wire.exchange}. Published again after a cloud has started.`,
+      description:
+        exchange === wire.exchange
+          ? `The alternate exchange of ${wire.exchange}. Published again after a cloud has started, with \`tidegate-publisher\`.`
+          : `The alternate exchange of ${wire.exchange}. This gateway publishes to ${exchange}: what no queue takes there comes here if that has it for its alternate exchange as well, or hands on to ${wire.exchange}; else it stays with the gateway.`,
       arguments: unroutable?.arguments,
       messages: event,
     })
@@ -124,6 +133,7 @@ class BrokerParts {
       address: listsQueue('{gateway}'),
       title: 'Who is not to be let in: the newest lists for one gateway',
       description: `Bound to the fanout exchange ${wire.lists}. Signed by a root CA.`,
+      arguments: listsQueueArguments,
       messages: [
         this.#message('lists', {
           title: 'Revocation lists and who is denied, signed',
@@ -158,7 +168,7 @@ class BrokerParts {
     this.#send(
       key,
       `Publish events of type ${type}`,
-      'Persistent and mandatory; an event leaves the gateway’s outbox only after RabbitMQ has confirmed that a queue holds it. `user_id` is the user that the gateway connects as.',
+      'Persistent and mandatory; an event leaves the gateway’s outbox only after RabbitMQ has confirmed that a queue holds it. `message_id` is the event’s `id` (of a batch there is none), `app_id` its gateway, `type` its type, and `user_id` the user that the gateway connects as.',
     )
   }
 
@@ -169,7 +179,12 @@ class BrokerParts {
     const own = { name: address, durable: true, exclusive: false, autoDelete: false }
     this.#channel(`amqp.${key}`, {
       address,
-      ...present({ title, description, 'x-tidegate-arguments': queue.arguments }),
+      ...present({
+        title,
+        description,
+        'x-tidegate-arguments': queue.arguments,
+        'x-tidegate-arguments-ordered': queue.orderedArguments,
+      }),
       ...(names.length > 0 && { parameters: Object.fromEntries(references) as Json }),
       messages: messagesOf(messages),
       bindings: { amqp: { is: 'queue', queue: own, bindingVersion: '0.3.0' } },
@@ -185,14 +200,15 @@ class BrokerParts {
     const amqp = { deliveryMode: 2, mandatory: true, timestamp: true, bindingVersion: '0.3.0' }
     const more = { ...present({ summary, description }), ...(description && { bindings: { amqp } }) }
     const channel = this.made.channels[key] as Channel
-    this.made.operations[`send.${key}`] = operationOn(key, channel, 'send', more)
+    this.made.operations[`send.${key}`] = operationOn(key, Object.keys(channel.messages), 'send', more)
   }
 
-  #event(key: string, title: string, schema: Json, examples: readonly Event[]): string {
+  #event(key: string, title: string, { type, schema }: TypedEvent, examples: readonly Event[]): string {
     return this.#message(key, {
       title,
       contentType: wire.contentType,
       payload: { schemaFormat: standardFormat, schema },
+      bindings: { amqp: { messageType: type, bindingVersion: '0.3.0' } },
       ...(examples.length > 0 && {
         examples: examples.map((payload) => ({
           name: 'event',
@@ -203,28 +219,39 @@ class BrokerParts {
     })
   }
 
-  /** An array of the events’ texts, verbatim. */
-  #batch(key: string, events: readonly string[], recorded: readonly Event[], type: string): string {
+  /** An array of the events’ texts, verbatim; none where the gateway makes no batches. */
+  #batchOf(type: string, events: readonly string[], recorded: readonly Event[]): string[] {
+    const { eventsMax, compress } = this.#uplink.batch
+    if (eventsMax === 1) return []
     const anyOf = events.map((event) => ({ $ref: `#/components/messages/${event}/payload/schema` }))
     const header = { 'tidegate-batch-events': recorded.length, ...placesOf(recorded) }
-    return this.#message(key, {
+    const encoding = compress && { contentEncoding: wire.deflate }
+    const batch = this.#message(`${type}.batch`, {
       title: `Events of type ${type}, put together`,
       contentType: wire.batchContentType,
       headers: batchHeadersSchema,
       payload: { schemaFormat: standardFormat, schema: { type: 'array', minItems: 1, items: { anyOf } } },
-      ...(this.#uplink.batch.compress && { bindings: { amqp: { contentEncoding: wire.deflate } } }),
+      bindings: { amqp: { messageType: type, ...encoding, bindingVersion: '0.3.0' } },
       ...(recorded.length > 1 && { examples: [{ name: 'batch', headers: header, payload: recorded }] }),
     })
+    return [batch]
   }
 
+  /** Of any type, and of any gateway: also what the cloud publishes again. */
   #anyEvent(): string[] {
     const payload = { $ref: '#/components/schemas/Event' }
-    const event = this.#message('event', { title: 'An event', contentType: wire.contentType, payload })
+    const headers = republishedHeadersSchema
+    const event = this.#message('event', {
+      title: 'An event',
+      contentType: wire.contentType,
+      headers,
+      payload,
+    })
     const schema = { type: 'array', minItems: 1, items: { $ref: '#/components/schemas/Event/schema' } }
     const batch = this.#message('batch', {
       title: 'Events, put together',
       contentType: wire.batchContentType,
-      headers: batchHeadersSchema,
+      headers: republishedBatchHeadersSchema,
       payload: { schemaFormat: standardFormat, schema },
     })
     return [event, batch]
@@ -250,16 +277,8 @@ interface QueueChannel {
   title: string
   description: string
   arguments?: QueueArguments | undefined
+  orderedArguments?: QueueArguments | undefined
   messages: readonly string[]
-}
-
-function eventOf(type: string, data: Json, dataschema?: string): Json {
-  const properties = {
-    type: { const: type },
-    ...(dataschema !== undefined && { dataschema: { const: dataschema } }),
-    data,
-  }
-  return { allOf: [{ $ref: '#/components/schemas/Event/schema' }, { properties }] }
 }
 
 function placesOf(recorded: readonly Event[]): Json {
@@ -267,22 +286,4 @@ function placesOf(recorded: readonly Event[]): Json {
     'tidegate-batch-first': recorded[0]?.sequence,
     'tidegate-batch-last': recorded.at(-1)?.sequence,
   }
-}
-
-const text = (description: string): Json => ({ type: 'string', description })
-
-/** Data of a rejected event: src/contract/event.ts, `Rejection`. */
-const rejectionSchema: Json = {
-  type: 'object',
-  properties: {
-    reason: text('stable code: docs/ERRORS.md has a line for each'),
-    detail: text('one line a person can act on, with the path of each fault'),
-    topic: { ...text('at most 256 characters of it'), maxLength: 256 },
-    type: text('the type it would have had, if that is known'),
-    id: text('the ID it claimed, if it could be read'),
-    payloadBytes: { type: 'integer', minimum: 0 },
-    payload: text('as received, base64; cut at events.quarantineBytesMax'),
-    truncated: { type: 'boolean' },
-  },
-  required: ['reason', 'detail', 'topic', 'payloadBytes', 'payload', 'truncated'],
 }

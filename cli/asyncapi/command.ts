@@ -3,7 +3,10 @@ import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { allRoutes } from '../../cloud/api/routes/all.ts'
 import { openapiOf } from '../../cloud/api/routes/openapi.ts'
+import { loadDecoders } from '../../edge/admission/codecs/route-decoders.ts'
+import { refuseUnknownVersions } from '../../edge/admission/schema-check.ts'
 import { edgeConfigSchema, loadEdgeConfig } from '../../edge/config.ts'
+import { decodeBounds } from '../../edge/settings.ts'
 import { messageOf, TidegateError } from '../../src/errors.ts'
 import { asyncapiOf, type Topology } from './document.ts'
 import type { Json } from './json.ts'
@@ -39,7 +42,11 @@ interface Options {
 function documentOf({ config, schemas }: Options): Json {
   const topology = config === undefined ? defaultsWith(schemas) : loadEdgeConfig(config, process.env)
   const { folder, formats } = topology.schemas
-  return asyncapiOf(folder === undefined ? noSchemaFolder : readSchemas(folder, formats), topology)
+  const read = folder === undefined ? noSchemaFolder : readSchemas(folder, formats)
+  // What the gateway would not start with is in no document.
+  refuseUnknownVersions(topology.routes, read.registry)
+  loadDecoders(topology.routes, decodeBounds(topology))
+  return asyncapiOf(read, topology)
 }
 
 function defaultsWith(folder: string | undefined): Topology {

@@ -1,248 +1,197 @@
-import { isDeepStrictEqual } from 'node:util'
 import { ownEvents, type Route } from '../../edge/admission/routes/routes.ts'
 import type { EdgeConfig } from '../../edge/config.ts'
-import { type Example, exampleParameters, type Examples, type Published } from './examples.ts'
-import type { Json } from './json.ts'
-import { type Channel, freeKey, messagesOf, noParts, operationOn, type Parts, present } from './parts.ts'
-import { pointerTo, type Schemas, standardFormat, type Version } from './schemas.ts'
+import { DeviceMessages } from './device-messages.ts'
+import type { Examples } from './examples.ts'
+import { type Json, present } from './json.ts'
+import { type Channel, freeKey, messagesOf, noParts, operationOn, type Parts } from './parts.ts'
+import { routeShown } from './payload-formats.ts'
+import type { Schemas } from './schemas.ts'
+import { addressOf, exampleDevice, RouteOrder, type Spot, unknownType } from './topics.ts'
 
 /** G1, in a sentence. */
 const promise =
-  'At QoS 1 the PUBACK (at QoS 2 the PUBREC) means that the event is on disk, synced, in the gateway’s ledger, or that it was there under the same ID. What breaks a rule is acknowledged as well, and is on record as a rejected event with the reason. At QoS 0 nothing is promised.'
+  'At QoS 1, which is recommended, the PUBACK (at QoS 2 the PUBREC) means that the event is on disk, synced, in the gateway’s ledger, or that it was there under the same ID. What breaks a rule is acknowledged as well, and is on record as a rejected event with the reason. At QoS 0 nothing is promised. An empty retained message takes a retained one back, and is no event.'
 
-export type Routing = Pick<EdgeConfig, 'routes' | 'schemas' | 'mqtt' | 'events'>
+export type Routing = Pick<EdgeConfig, 'routes' | 'schemas' | 'mqtt' | 'events' | 'profiles'>
 
-/** What devices may publish and subscribe to: MQTT 3.1.1. */
+/** What devices may publish and subscribe to: MQTT 3.1.1. A route that takes nothing, because earlier ones do, is left out. */
 export function deviceParts(schemas: Schemas, routing: Routing, examples: Examples): Parts {
   const parts = new DeviceParts(schemas, routing, examples)
-  for (const route of [...routing.routes, ownEvents]) parts.addRoute(route)
+  for (const [place, route] of [...routing.routes, ownEvents].entries()) parts.addRoute(place, route)
   parts.addOwnTopics()
   for (const filter of routing.mqtt.subscribe) parts.addSubscription(filter)
   return parts.made
-}
-
-/** The publishes that the messages of a version show: as plain data, and as a CloudEvent. */
-export function publishesOf(version: Version, examples: Examples): Published[] {
-  const { device } = exampleParameters
-  const topic = `devices/${device}/events/${version.type}`
-  const event = examples.cloudEventOf(version)
-  const [data] = version.isNewest ? examples.dataOf(version) : []
-  return [event, data]
-    .filter((payload) => payload !== undefined)
-    .map((payload) => ({ deviceId: device, topic, payload: JSON.stringify(payload) }))
 }
 
 class DeviceParts {
   readonly made = noParts()
   readonly #schemas: Schemas
   readonly #routing: Routing
-  readonly #examples: Examples
+  readonly #messages: DeviceMessages
+  readonly #order: RouteOrder
 
   constructor(schemas: Schemas, routing: Routing, examples: Examples) {
     this.#schemas = schemas
     this.#routing = routing
-    this.#examples = examples
+    this.#messages = new DeviceMessages(this.made.messages, examples)
+    this.#order = new RouteOrder(routing.routes)
   }
 
-  addRoute(route: Route): void {
-    const { topic, type, action = 'event' } = route
-    if (action !== 'event') return this.#addNoEvents(route, action)
-    if (type !== undefined) return this.#addEvents(route, type)
-    for (const known of this.#schemas.registry.types) this.#addEvents(route, known)
-    if (this.#routing.schemas.unknownTypes === 'accept') {
-      const key = this.#addChannel(topic, this.#uncheckedMessages(), {
-        title: 'Events of types that have no schema',
-        description: 'Any JSON; nothing is checked.',
-        'x-tidegate-route': present({ ...route }),
-      })
-      this.#receive(key, 'Take an event of a type that has no schema', promise)
-    }
+  addRoute(place: number, route: Route): void {
+    const { type, action = 'event' } = route
+    if (action !== 'event') return this.#addNoEvents(place, route, action)
+    if (type !== undefined) return this.#addEvents(place, route, type)
+    for (const known of this.#schemas.registry.types) this.#addEvents(place, route, known)
+    if (this.#routing.schemas.unknownTypes === 'accept') this.#addUnknown(place, route)
   }
 
   addOwnTopics(): void {
-    const key = this.#addChannel('devices/{device}/#', [this.#anyMessage()], {
+    const topic = 'devices/{device}/#'
+    const { unknownTypes } = this.#routing.schemas
+    const reject = unknownTypes === 'reject' ? ', or has no schema (SCHEMA_UNKNOWN),' : ''
+    const key = this.#addChannel(topic, [this.#messages.any()], {
       title: 'A device’s own topics',
-      description:
-        'What a device publishes here that is on no channel of events goes to whoever has subscribed, and is no event. Only the device itself may publish or subscribe.',
+      description: `What a device publishes here that is on no channel before goes to whoever has subscribed, and is no event; but for what is on a route’s topic, as devices/{device}/events/<one level> always is: where the level is no event type (TYPE_INVALID)${reject} a rejected event comes of it. Only the device itself may publish or subscribe.`,
     })
-    this.#receive(key, 'Take what is no event')
-    this.#send(key, 'Hand a device what it has subscribed to')
+    const isFree =
+      this.#order.placeOf(exampleDevice, `devices/${exampleDevice}/any/other/topic`) === undefined
+    if (isFree) this.#receive(key, [this.#messages.any()], 'Take what is no event')
+    this.#send(key)
   }
 
   addSubscription(filter: string): void {
-    const key = this.#addChannel(filter, [this.#anyMessage()], {
+    const key = this.#addChannel(filter, [this.#messages.any()], {
       title: 'A topic that devices may subscribe to',
-      description: 'Configured: mqtt.subscribe.',
+      description: 'Devices may subscribe here (mqtt.subscribe).',
     })
-    this.#send(key, 'Hand a device what it has subscribed to')
+    this.#send(key)
   }
 
-  #addNoEvents(route: Route, action: 'local' | 'ignore'): void {
+  #addNoEvents(place: number, route: Route, action: 'local' | 'ignore'): void {
+    const spot = this.#order.spotOf(place, route)
+    if (!spot) return
     const says = {
       local: 'goes to subscribers, may be retained, and is no event',
       ignore: 'is acknowledged, and that is all',
     }[action]
-    const key = this.#addChannel(route.topic, [this.#anyMessage()], {
+    const message = this.#messages.any()
+    const key = this.#addChannel(route.topic, [message], {
       title: action === 'local' ? 'No event: for subscribers' : 'No event: ignored',
-      description: `What is published here ${says}.`,
-      'x-tidegate-route': present({ ...route }),
+      description: `What is published here${byOf(route)} ${says}.`,
+      route: routeShown(route),
+      spot,
     })
-    this.#receive(key, 'Take what is no event')
+    this.#receive(key, [message], 'Take what is no event')
   }
 
-  #addEvents(route: Route, type: string): void {
+  #addUnknown(place: number, route: Route): void {
+    const spot = this.#order.spotOf(place, route, this.#unknownType())
+    if (!spot) return
+    const messages = this.#messages.unchecked(route)
+    const key = this.#addChannel(route.topic, messages, {
+      title: 'Events of types that have no schema',
+      description:
+        `Nothing is checked. Of what is published${byOf(route)} under a level that is no event type a rejected event comes (TYPE_INVALID). ${this.#profilesSay()}`.trim(),
+      route: routeShown(route),
+      spot,
+    })
+    this.#receive(key, messages, 'Take an event of a type that has no schema', promise)
+  }
+
+  #addEvents(place: number, route: Route, type: string): void {
+    const spot = this.#order.spotOf(place, route, type)
+    if (!spot) return
     const versions = this.#schemas.versions.filter((version) => version.type === type)
+    const accepted = versions.filter(({ isRetired }) => !isRetired)
     const isChecked = versions.length > 0
     if (!isChecked && this.#routing.schemas.unknownTypes === 'reject') return
     const messages = isChecked
-      ? versions.flatMap((version) => this.#versionMessages(version, route))
-      : this.#uncheckedMessages()
+      ? this.#messages.of(type, accepted, route, spot)
+      : this.#messages.unchecked(route)
     const lane = route.lane ?? this.#routing.events.types[type]?.lane ?? 'normal'
-    const topic = route.topic.replace('{type}', type)
-    const key = this.#addChannel(topic, messages, {
+    const says = isChecked ? (accepted.at(-1)?.title ?? type) : 'It has no schema: nothing is checked'
+    const key = this.#addChannel(route.topic.replace('{type}', type), messages, {
       title: type,
-      description: `${isChecked ? (versions.at(-1)?.title ?? type) : 'It has no schema: any JSON'}. Lane: ${lane}.`,
-      'x-tidegate-route': present({ ...route }),
-      'x-tidegate-type': type,
+      description: `${says}. ${fromOf(route)}Lane: ${lane}. ${this.#profilesSay()}`.trim(),
+      route: { ...routeShown(route), type },
+      spot,
     })
-    this.#receive(key, `Take an event of type ${type}`, promise)
+    this.#receive(key, messages, `Take an event of type ${type}`, promise)
   }
 
-  /** The newest version may come as it is; every one as a CloudEvent that names it. */
-  #versionMessages(version: Version, route: Route): string[] {
-    const { key, title, name, type } = version
-    const event = this.#examples.cloudEventOf(version)
-    const data = this.#examples.dataOf(version, route)
-    const eventKey = this.#message(`${key}.cloudevent`, {
-      title: `${title}, as a CloudEvent`,
-      summary: `${name}, named by the event`,
-      contentType: 'application/cloudevents+json',
-      payload: deviceEventOf(version),
-      examples: examplesOf(
-        'cloudevent',
-        `${type} as a CloudEvent that names its version`,
-        event === undefined ? [] : [event],
-      ),
-    })
-    if (!version.isNewest) return [eventKey]
-    const plain = {
-      title,
-      summary: `${name}, as plain JSON`,
-      contentType: 'application/json',
-      payload: { $ref: `#/components/schemas/${key}` },
-      examples: examplesOf('data', `${type} as plain data`, data),
-    }
-    // Where a route reads time or ID out of the data, an example has them.
-    const isRead = route.timeFrom !== undefined || route.idFrom !== undefined
-    return [this.#message(isRead ? `${key}.data.routed` : `${key}.data`, plain), eventKey]
-  }
-
-  #uncheckedMessages(): string[] {
-    const summary = 'a type without a schema: nothing is checked'
-    return [
-      this.#message('unchecked.data', {
-        title: 'Any JSON',
-        summary,
-        contentType: 'application/json',
-        payload: {},
-      }),
-      this.#message('unchecked.cloudevent', {
-        title: 'Any JSON, as a CloudEvent',
-        summary,
-        contentType: 'application/cloudevents+json',
-        payload: { $ref: '#/components/schemas/DeviceEvent' },
-      }),
-    ]
-  }
-
-  #anyMessage(): string {
-    return this.#message('anything', {
-      title: 'Any bytes',
-      summary: 'no event; Tidegate does not look at it',
-    })
-  }
-
-  #message(key: string, message: Json): string {
-    const { messages } = this.made
-    const named = (name: string): Json => present({ name, ...message })
-    const same = Object.keys(messages).find(
-      (one) => one.startsWith(key) && isDeepStrictEqual(messages[one], named(one)),
+  /** One that no schema is of. */
+  #unknownType(): string {
+    const { types } = this.#schemas.registry
+    return (
+      [unknownType, `${unknownType}.other`].find((type) => !types.includes(type)) ?? `${unknownType}.none`
     )
-    if (same !== undefined) return same
-    const free = freeKey(messages, key)
-    messages[free] = named(free)
-    return free
   }
 
-  #addChannel(topic: string, messages: readonly string[], more: Json): string {
-    const { address, parameters } = addressOf(topic)
-    const wanted = `mqtt.${topic.replaceAll(/[^\w.-]+/g, '-').replaceAll(/^-|-$/g, '') || 'any'}`
-    const key = freeKey(this.made.channels, wanted)
-    this.made.channels[key] = {
+  #profilesSay(): string {
+    const limiting = Object.entries(this.#routing.profiles).filter(([, { types }]) => types !== undefined)
+    if (limiting.length === 0) return ''
+    const names = limiting.map(([name]) => name).join(', ')
+    return `Devices of the profiles ${names} may send the types alone that their profile allows: of others a rejected event comes (TYPE_FORBIDDEN).`
+  }
+
+  /** Of several routes with one address, such as of several devices, one channel. */
+  #addChannel(topic: string, messages: readonly string[], { route, spot, ...more }: ChannelTexts): string {
+    const { address, parameters } = addressOf(topic, spot?.values)
+    const { channels } = this.made
+    const routes = route === undefined ? [] : [route]
+    const same = Object.entries(channels).find(([, one]) => one.address === address)
+    if (same) {
+      const [key, { description, messages: before, 'x-tidegate-routes': others = [], ...rest }] = same
+      channels[key] = {
+        ...rest,
+        description: `${String(description)} ${more.description}`,
+        messages: { ...before, ...messagesOf(messages) },
+        'x-tidegate-routes': [...(others as Json[]), ...routes],
+      } as Channel
+      return key
+    }
+    const key = freeKey(
+      channels,
+      `mqtt.${topic.replaceAll(/[^\w.-]+/g, '-').replaceAll(/^-|-$/g, '') || 'any'}`,
+    )
+    channels[key] = {
       address,
       servers: [{ $ref: '#/servers/gateway' }],
       ...more,
       parameters,
       messages: messagesOf(messages),
+      ...(routes.length > 0 && { 'x-tidegate-routes': routes }),
     }
     return key
   }
 
-  #receive(key: string, summary: string, description?: string): void {
-    const bindings = { mqtt: { qos: 1, retain: false, bindingVersion: '0.2.0' } }
-    this.made.operations[`receive.${key}`] = operationOn(key, this.#channel(key), 'receive', {
+  /** A promise is of events: how they are best published is part of it. Nothing is asked of what is none. */
+  #receive(channel: string, messages: readonly string[], summary: string, description?: string): void {
+    const { operations } = this.made
+    operations[freeKey(operations, `receive.${channel}`)] = operationOn(channel, messages, 'receive', {
       ...present({ summary, description }),
-      bindings,
+      ...(description !== undefined && { bindings: { mqtt: { qos: 1, bindingVersion: '0.2.0' } } }),
     })
   }
 
-  #send(key: string, summary: string): void {
-    this.made.operations[`send.${key}`] = operationOn(key, this.#channel(key), 'send', { summary })
-  }
-
-  #channel(key: string): Channel {
-    return this.made.channels[key] as Channel
+  #send(channel: string): void {
+    const { operations } = this.made
+    const more = { summary: 'Hand a device what it has subscribed to' }
+    operations[`send.${channel}`] ??= operationOn(channel, [this.#messages.any()], 'send', more)
   }
 }
 
-function examplesOf(name: string, summary: string, payloads: readonly unknown[]): Example[] | undefined {
-  return payloads.length === 0 ? undefined : payloads.map((payload) => ({ name, summary, payload }))
+interface ChannelTexts {
+  title: string
+  description: string
+  route?: Json
+  spot?: Spot
 }
 
-/** A reference leads from one dialect into another nowhere: there the data is described beside. */
-function deviceEventOf(version: Version): Json {
-  const data =
-    version.schemaFormat === standardFormat
-      ? { $ref: pointerTo(version) }
-      : { description: `see the component ${version.key}` }
-  const properties = { type: { const: version.type }, dataschema: { const: version.name }, data }
-  return {
-    schemaFormat: standardFormat,
-    schema: { allOf: [{ $ref: '#/components/schemas/DeviceEvent/schema' }, { properties }] },
-  }
+function byOf({ devices }: Route): string {
+  return devices === undefined ? '' : ` by ${devices.join(', ')}`
 }
 
-const parameterTexts = {
-  device: 'the identity of who publishes: the common name of its certificate',
-  type: 'the event type: reverse DNS',
-  subject: 'becomes the event’s subject; of several they are joined by a slash',
-  level: 'any one level',
-  rest: 'any levels, or none',
-} as const
-
-/** A route's topic as an address: each capture and wildcard is a parameter with a name of its own. */
-export function addressOf(topic: string): { address: string; parameters: Json } {
-  const parameters: Record<string, Json> = {}
-  const levels = topic.split('/').map((level) => {
-    const captured = /^\{(device|type|subject)\}$/.exec(level)?.[1]
-    const kind = captured ?? (level === '+' ? 'level' : level === '#' ? 'rest' : undefined)
-    if (kind === undefined) return level
-    const name = [kind, ...Array.from({ length: 16 }, (_, index) => `${kind}${index + 2}`)].find(
-      (one) => !Object.hasOwn(parameters, one),
-    ) as string
-    const examples = kind === 'type' ? ['com.example.reading'] : [exampleParameters[kind as 'device']]
-    parameters[name] = { description: parameterTexts[kind as keyof typeof parameterTexts], examples }
-    return `{${name}}`
-  })
-  return { address: levels.join('/'), parameters }
+function fromOf({ devices }: Route): string {
+  return devices === undefined ? '' : `From ${devices.join(', ')} alone. `
 }

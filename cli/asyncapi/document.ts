@@ -1,14 +1,15 @@
 import type { EdgeConfig } from '../../edge/config.ts'
+import { TidegateError } from '../../src/errors.ts'
 import { partitionName } from '../../src/contract/wire.ts'
 import { brokerParts } from './broker.ts'
 import { deviceParts } from './devices.ts'
 import { deviceEventComponent, eventComponent } from './envelope.ts'
 import { Examples } from './examples.ts'
-import type { Json } from './json.ts'
+import { type Json, referencesIn, resolvePointer } from './json.ts'
 import { componentsOf, type Schemas } from './schemas.ts'
 
 /** What the document is made of: a gateway's configuration, or the defaults of one. */
-export type Topology = Pick<EdgeConfig, 'routes' | 'schemas' | 'events'> & {
+export type Topology = Pick<EdgeConfig, 'routes' | 'schemas' | 'events' | 'profiles'> & {
   mqtt: Pick<EdgeConfig['mqtt'], 'port' | 'subscribe'>
   uplink: Pick<EdgeConfig['uplink'], 'url' | 'exchange' | 'partitions' | 'batch'>
 }
@@ -17,19 +18,20 @@ export type Topology = Pick<EdgeConfig, 'routes' | 'schemas' | 'events'> & {
  * The AsyncAPI 3.0 document of a gateway and the cloud behind it: what devices may send, what goes over RabbitMQ, in which form. Made of
  * the schemas, the routes and the topology that the programs themselves work with, so that it cannot say what is not so. The application
  * that it describes is Tidegate: it receives from devices, and sends to queues.
+ * @throws TidegateError `DOCUMENT_BROKEN`
  */
 export function asyncapiOf(schemas: Schemas, topology: Topology): Json {
-  const examples = new Examples(schemas, topology)
+  const examples = new Examples(schemas, topology as EdgeConfig)
   const devices = deviceParts(schemas, topology as EdgeConfig, examples)
   const isOpen = topology.schemas.unknownTypes === 'accept'
   const broker = brokerParts(schemas, { uplink: topology.uplink, isOpen }, examples)
-  return {
+  const document = {
     asyncapi: '3.0.0',
     info: {
       title: 'Tidegate events',
       version: '1',
       description:
-        'What devices send to a gateway over MQTT, and what comes of it on RabbitMQ. docs/WIRE.md explains envelope, chain, batches and headers.',
+        'What devices send to a gateway over MQTT, and what comes of it on RabbitMQ. docs/WIRE.md explains envelope, chain, batches and headers. A topic that fits several channels is on the first of them.',
       license: { name: 'Apache-2.0' },
     },
     defaultContentType: 'application/json',
@@ -53,11 +55,27 @@ export function asyncapiOf(schemas: Schemas, topology: Topology): Json {
       messages: { ...devices.messages, ...broker.messages },
     },
   }
+  refuseDangling(document)
+  return document
+}
+
+/** Whoever reads it has nothing else. That one leads outside, to JSON Schema itself, is all right. */
+function refuseDangling(document: Json): void {
+  const dangling = referencesIn(document).filter(
+    (one) => one.startsWith('#') && resolvePointer(document, one) === undefined,
+  )
+  if (dangling.length === 0) return
+  throw new TidegateError('DOCUMENT_BROKEN', {
+    message: `there are references in the document that lead nowhere: ${[...new Set(dangling)].join(', ')}`,
+    retryable: false,
+    hint: 'a fault of Tidegate’s: report it, with the schema whose name stands there',
+  })
 }
 
 function serversOf({ mqtt, uplink }: Topology): Json {
   // Of the address the host alone: it may hold a password.
-  const { protocol, host } = new URL(uplink.url)
+  const { protocol, host, pathname } = new URL(uplink.url)
+  const vhost = pathname.replace(/^\/$/, '')
   return {
     gateway: {
       host: `{gateway}:${mqtt.port}`,
@@ -69,6 +87,7 @@ function serversOf({ mqtt, uplink }: Topology): Json {
     },
     rabbitmq: {
       host,
+      ...(vhost !== '' && { pathname: vhost }),
       protocol: protocol.replace(':', ''),
       protocolVersion: '0.9.1',
       description: 'The RabbitMQ between gateways and `tidegate cloud`',

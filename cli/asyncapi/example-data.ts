@@ -1,34 +1,106 @@
 import { isObject, resolvePointer } from './json.ts'
 
 const depthMax = 16
+/** Deeper, what may be left out is, and of several kinds of values the simplest is taken: for what recurses. */
+const fullDepthMax = 4
+/** Parts of schemas that one example is made of; what needs more has none. A small schema can ask for eight of itself in each of itself. */
+const nodesMax = 2000
+const textLengthMax = 4096
 
 /**
  * Data that a person can take for an example of a schema: its own `examples` where it has them, else one that is made of what it says,
- * the same every time. What is made need not conform (`not`, `pattern` and their like are not looked at): whoever shows it asks the
- * registry first.
+ * the same every time; none if that were too large. What is made need not conform (`not`, `pattern` and their like are not looked at):
+ * whoever shows it asks the gateway's own admission first.
  */
 export function exampleData(schema: unknown): unknown[] {
   const own = isObject(schema) ? schema['examples'] : undefined
-  return Array.isArray(own) && own.length > 0 ? own : [make(schema, schema, 0)]
+  if (Array.isArray(own) && own.length > 0) return own
+  const maker = new Maker(schema)
+  const made = maker.make(schema, 0)
+  return maker.isSpent ? [] : [made]
 }
 
-function make(schema: unknown, root: unknown, depth: number): unknown {
-  if (!isObject(schema) || depth > depthMax) return {}
-  const given = givenBy(schema)
-  if (given !== undefined) return given.value
-  const { $ref: reference, ...beside } = schema
-  if (typeof reference === 'string') {
-    const target = reference.startsWith('#') ? resolvePointer(root, reference) : undefined
-    return make({ ...(isObject(target) ? target : {}), ...beside }, root, depth + 1)
+class Maker {
+  readonly #root: unknown
+  #nodes = 0
+
+  constructor(root: unknown) {
+    this.#root = root
   }
-  const [choice] = [schema['oneOf'], schema['anyOf']].find((one) => Array.isArray(one)) ?? []
-  const all = Array.isArray(schema['allOf']) ? (schema['allOf'] as unknown[]) : []
-  const parts = [...all, choice].filter(isObject)
-  if (parts.length > 0) {
-    const { allOf: _, oneOf: __, anyOf: ___, ...own } = schema
-    return make([...parts, own].reduce(joined), root, depth + 1)
+
+  get isSpent(): boolean {
+    return this.#nodes > nodesMax
   }
-  return ofType(schema, root, depth)
+
+  make(schema: unknown, depth: number): unknown {
+    this.#nodes += 1
+    if (!isObject(schema) || depth > depthMax || this.isSpent) return {}
+    const given = givenBy(schema)
+    if (given !== undefined) return given.value
+    const { $ref: reference, ...beside } = schema
+    if (typeof reference === 'string') {
+      const target = reference.startsWith('#') ? resolvePointer(this.#root, reference) : undefined
+      return this.make({ ...(isObject(target) ? target : {}), ...beside }, depth + 1)
+    }
+    const choices = [schema['oneOf'], schema['anyOf']].find((one) => Array.isArray(one)) as
+      unknown[] | undefined
+    const choice = depth < fullDepthMax ? choices?.[0] : (choices?.find(isSimple) ?? choices?.[0])
+    const all = Array.isArray(schema['allOf']) ? (schema['allOf'] as unknown[]) : []
+    const parts = [...all, choice].filter(isObject)
+    if (parts.length > 0) {
+      const { allOf: _, oneOf: __, anyOf: ___, ...own } = schema
+      return this.make([...parts, own].reduce(joined), depth + 1)
+    }
+    return this.#ofType(schema, depth)
+  }
+
+  #ofType(schema: Record<string, unknown>, depth: number): unknown {
+    const types: unknown[] = [schema['type'] ?? ('properties' in schema ? 'object' : 'number')].flat()
+    const type = depth < fullDepthMax ? types[0] : (types.find((one) => one === 'null') ?? types[0])
+    switch (type) {
+      case 'object':
+        return this.#objectOf(schema, depth)
+      case 'array':
+        return this.#arrayOf(schema, depth)
+      case 'string':
+        return textOf(schema)
+      case 'integer':
+        return Math.ceil(numberOf(schema, 21))
+      case 'boolean':
+        return true
+      case 'null':
+        return null
+      default:
+        return numberOf(schema, 21.5)
+    }
+  }
+
+  #objectOf(schema: Record<string, unknown>, depth: number): unknown {
+    const properties = isObject(schema['properties']) ? schema['properties'] : {}
+    const required = new Set(Array.isArray(schema['required']) ? (schema['required'] as unknown[]) : [])
+    return Object.fromEntries(
+      Object.entries(properties)
+        .filter(([name]) => depth < fullDepthMax || required.has(name))
+        .map(([name, one]) => [name, this.make(dated(name, one), depth + 1)]),
+    )
+  }
+
+  #arrayOf(schema: Record<string, unknown>, depth: number): unknown[] {
+    const least = Number(schema['minItems'] ?? 0)
+    if (depth >= fullDepthMax && least === 0) return []
+    return [schema['prefixItems'] ?? schema['items']].flat().map((item) => this.make(item, depth + 1))
+  }
+}
+
+/** Whether what it takes has no parts. */
+function isSimple(schema: unknown): boolean {
+  if (!isObject(schema)) return false
+  const types = [schema['type']].flat()
+  return (
+    Object.hasOwn(schema, 'const') ||
+    Object.hasOwn(schema, 'enum') ||
+    (types[0] !== undefined && !types.includes('object') && !types.includes('array'))
+  )
 }
 
 /** What a schema itself says its value is, or may be. */
@@ -44,37 +116,6 @@ function givenBy(schema: Record<string, unknown>): { value: unknown } | undefine
 function joined(one: Record<string, unknown>, other: Record<string, unknown>): Record<string, unknown> {
   const properties = { ...(one['properties'] as object), ...(other['properties'] as object) }
   return { ...one, ...other, ...(Object.keys(properties).length > 0 && { properties }) }
-}
-
-function ofType(schema: Record<string, unknown>, root: unknown, depth: number): unknown {
-  const [type = 'properties' in schema ? 'object' : 'number'] = [schema['type']].flat()
-  switch (type) {
-    case 'object':
-      return objectOf(schema, root, depth)
-    case 'array':
-      return [schema['prefixItems'] ?? schema['items']].flat().map((item) => make(item, root, depth + 1))
-    case 'string':
-      return textOf(schema)
-    case 'integer':
-      return Math.ceil(numberOf(schema, 21))
-    case 'boolean':
-      return true
-    case 'null':
-      return null
-    default:
-      return numberOf(schema, 21.5)
-  }
-}
-
-function objectOf(schema: Record<string, unknown>, root: unknown, depth: number): unknown {
-  const properties = isObject(schema['properties']) ? schema['properties'] : {}
-  const required = new Set(Array.isArray(schema['required']) ? (schema['required'] as unknown[]) : [])
-  return Object.fromEntries(
-    Object.entries(properties)
-      // Deep ones are for what recurses.
-      .filter(([name]) => depth < 4 || required.has(name))
-      .map(([name, one]) => [name, make(dated(name, one), root, depth + 1)]),
-  )
 }
 
 /** A text that is called a time is one. */
@@ -112,5 +153,5 @@ const texts: Readonly<Record<string, string>> = {
 
 function textOf({ format, minLength = 0, maxLength = Infinity }: Record<string, unknown>): string {
   const text = texts[String(format)] ?? 'text'
-  return text.padEnd(Number(minLength), '-').slice(0, Number(maxLength))
+  return text.padEnd(Math.min(Number(minLength), textLengthMax), '-').slice(0, Number(maxLength))
 }

@@ -39,6 +39,15 @@ const letterTexts: Readonly<Record<keyof typeof headers, Header>> = {
 
 export const batchHeadersSchema = schemaOf(batchHeaders, batchTexts, Object.keys(batchHeaders))
 
+const publisher = { [headers.publisher]: { type: 'string', description: letterTexts.publisher[1] } }
+
+/** Of an event, and of a batch, that the cloud may have published again from what no group wanted. */
+export const republishedHeadersSchema: Json = { type: 'object', properties: publisher }
+export const republishedBatchHeadersSchema: Json = {
+  ...batchHeadersSchema,
+  properties: { ...(batchHeadersSchema['properties'] as object), ...publisher },
+}
+
 /** Of what the cloud has put aside or sent again. */
 export const letterHeadersSchema = schemaOf(headers, letterTexts, [])
 

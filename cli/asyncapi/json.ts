@@ -28,3 +28,21 @@ function decoded(part: string): string {
     return part
   }
 }
+
+/** Members that are undefined are left out, so that two documents that are written alike are alike. */
+export function present(object: Json): Json {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
+}
+
+/** Values of these keywords are data, whatever they look like. */
+export const dataKeywords: ReadonlySet<string> = new Set('const enum default examples'.split(' '))
+
+/** Every `$ref` in a document. */
+export function referencesIn(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(referencesIn)
+  if (!isObject(value)) return []
+  return Object.entries(value).flatMap(([key, one]) => {
+    if (key === '$ref' && typeof one === 'string') return [one]
+    return dataKeywords.has(key) && Array.isArray(one) ? [] : referencesIn(one)
+  })
+}

@@ -29,10 +29,10 @@ export function messagesOf(keys: readonly string[]): Record<string, Json> {
   return Object.fromEntries(keys.map((key) => [key, { $ref: `#/components/messages/${pointed(key)}` }]))
 }
 
-/** An operation on all messages of a channel. */
+/** An operation on messages of a channel. */
 export function operationOn(
   channel: string,
-  { messages }: Channel,
+  messages: readonly string[],
   action: 'send' | 'receive',
   more: Json,
 ): Json {
@@ -40,16 +40,11 @@ export function operationOn(
   return {
     action,
     channel: { $ref: at },
-    messages: Object.keys(messages).map((key) => ({ $ref: `${at}/messages/${pointed(key)}` })),
+    messages: messages.map((key) => ({ $ref: `${at}/messages/${pointed(key)}` })),
     ...more,
   }
 }
 
 function pointed(key: string): string {
   return key.replaceAll('~', '~0').replaceAll('/', '~1')
-}
-
-/** Members that are undefined are left out, so that two documents that are written alike are alike. */
-export function present(object: Json): Json {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
 }

@@ -1,9 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { usableSchemaFolder } from '../../src/schemas/folder.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
-import { loadSchemas, noSchemas, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
+import { noSchemas, registryOf, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { type Json, textIn } from './json.ts'
-import { moveReferences } from './moved-references.ts'
+import { moveReferences, resourcesIn } from './moved-references.ts'
 
 /** One version of an event type, as its file says it and as it stands in the document. */
 export interface Version {
@@ -11,7 +10,8 @@ export interface Version {
   version: number
   /** `<type>/<version>`, as in `dataschema`. */
   name: string
-  isNewest: boolean
+  /** No device may send it any more. */
+  isRetired: boolean
   schema: unknown
   /** Its key among the document's components. */
   key: string
@@ -32,28 +32,24 @@ export const noSchemaFolder: Schemas = { registry: noSchemas, versions: [] }
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
 export function readSchemas(folder: string, formats: Formats): Schemas {
-  const registry = loadSchemas(folder, formats)
-  return { registry, versions: registry.types.flatMap((type) => versionsOf(folder, type)) }
-}
-
-function versionsOf(folder: string, type: string): Version[] {
-  const numbers = readdirSync(join(folder, type))
-    .flatMap((file) => /^([1-9][0-9]*)\.json$/.exec(file)?.[1] ?? [])
-    .map(Number)
-    .toSorted((one, other) => one - other)
-  return numbers.map((version) => {
-    const schema: unknown = JSON.parse(readFileSync(join(folder, type, `${version}.json`), 'utf8'))
-    return {
-      type,
-      version,
-      name: schemaName(type, version),
-      isNewest: version === numbers.at(-1),
-      schema,
-      key: `${type}.v${version}`,
-      schemaFormat: formatOf(schema),
-      title: textIn(schema, 'title') ?? type,
-    }
-  })
+  const { types } = usableSchemaFolder(folder, formats)
+  const registry = registryOf(types)
+  const versions = registry.types.flatMap((type) =>
+    registry.versions(type).map((version) => {
+      const schema = types.get(type)?.versions.get(version)?.schema
+      return {
+        type,
+        version,
+        name: schemaName(type, version),
+        isRetired: registry.retired(type).has(version),
+        schema,
+        key: `${type}.v${version}`,
+        schemaFormat: formatOf(schema),
+        title: textIn(schema, 'title') ?? type,
+      }
+    }),
+  )
+  return { registry, versions }
 }
 
 /** JSON Schema 2020-12, which is that of the envelope, and of a schema that does not say. */
@@ -75,12 +71,9 @@ export function pointerTo({ key }: Pick<Version, 'key'>): string {
 export function componentsOf(versions: readonly Version[]): Json {
   return Object.fromEntries(
     versions.map((version) => {
-      const others = new Map(
-        versions.flatMap((other) => {
-          const id = other.type === version.type ? textIn(other.schema, '$id') : undefined
-          return id === undefined ? [] : [[id, pointerTo(other)] as const]
-        }),
-      )
+      const others = versions
+        .filter((other) => other.type === version.type && other !== version)
+        .flatMap((other) => resourcesIn(other.schema, pointerTo(other)))
       const schema = moveReferences(version.schema, { pointer: pointerTo(version), others })
       return [version.key, { schemaFormat: version.schemaFormat, schema }]
     }),

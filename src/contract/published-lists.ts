@@ -20,6 +20,12 @@ export interface SignedLists extends Lists, Signed {}
 
 /** Of the JSON: each list is at most 1 MiB, as a file is. */
 export const listsBytesMax = 4_194_304
+/** Of the queue of one gateway: what comes over it pushes out what is there. */
+export const listsQueueArguments = {
+  'x-max-length': 1,
+  'x-max-length-bytes': listsBytesMax,
+  'x-overflow': 'drop-head',
+} as const
 const listCharactersMax = 1_048_576
 
 /** A number is the time of issue in ms, or one more than the last: nobody can use all of them up at once. */

@@ -6,7 +6,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect, test } from 'vitest'
 import { textOf } from '../../cli/asyncapi/command.ts'
 import { asyncapiOf } from '../../cli/asyncapi/document.ts'
-import { isObject, type Json, resolvePointer } from '../../cli/asyncapi/json.ts'
+import { type Json, referencesIn, resolvePointer } from '../../cli/asyncapi/json.ts'
 import { pageOf } from '../../cli/asyncapi/page/page.ts'
 import { readSchemas } from '../../cli/asyncapi/schemas.ts'
 import { loadEdgeConfig } from '../../edge/config.ts'
@@ -84,11 +84,3 @@ test('the page of both documents has each place once, and every link of it leads
   for (const { address } of Object.values(document['channels'] as Record<string, Json>))
     expect(page).toContain(`<code>${String(address)}</code>`)
 })
-
-function referencesIn(value: unknown): string[] {
-  if (Array.isArray(value)) return value.flatMap(referencesIn)
-  if (!isObject(value)) return []
-  return Object.entries(value).flatMap(([key, one]) =>
-    key === '$ref' && typeof one === 'string' ? [one] : referencesIn(one),
-  )
-}

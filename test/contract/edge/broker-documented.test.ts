@@ -9,7 +9,7 @@ import { joinBatch, splitBatch } from '../../../src/contract/batch.ts'
 import { encodeCandidate, genesis, verifyChain } from '../../../src/contract/codec.ts'
 import { type Event, ledgerType, rejectedType } from '../../../src/contract/event.ts'
 import { batchHeaders } from '../../../src/contract/wire.ts'
-import { loadSchemas } from '../../../src/schemas/registry.ts'
+import { loadSchemas } from '../../../src/schemas/folder.ts'
 import {
   documentedEvents,
   documentedMessages,

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Event } from '../../../src/contract/event.ts'
 
 export interface DocumentedMessage {
+  'x-tidegate-type'?: string
   summary?: string
   examples?: { payload: unknown; headers?: Record<string, unknown> }[]
 }
@@ -10,8 +11,7 @@ interface Channel {
   address: string
   parameters?: Record<string, { examples?: string[] }>
   messages: Record<string, unknown>
-  'x-tidegate-route'?: { devices?: string[] }
-  'x-tidegate-type'?: string
+  'x-tidegate-routes'?: { type?: string; devices?: string[] }[]
 }
 
 interface Document {
@@ -34,25 +34,24 @@ export const documentedMessages = document.components.messages
 
 /** Every example of every message of every channel of docs/asyncapi.json that takes events from devices. */
 export const documentedPublishes: DocumentedPublish[] = Object.values(document.channels).flatMap(
-  (channel) => {
-    const type = channel['x-tidegate-type']
-    if (type === undefined) return []
-    const { parameters = {} } = channel
-    const topic = channel.address.replaceAll(
+  ({ address, parameters = {}, messages, 'x-tidegate-routes': routes = [] }) => {
+    const topic = address.replaceAll(
       /\{(\w+)\}/g,
       (_, name: string) => parameters[name]?.examples?.[0] ?? name,
     )
-    const device =
-      parameters['device']?.examples?.[0] ?? channel['x-tidegate-route']?.devices?.[0] ?? 'sensor-1'
-    return Object.keys(channel.messages).flatMap((message) =>
-      (documentedMessages[message]?.examples ?? []).map(({ payload }) => ({
+    return Object.keys(messages).flatMap((message) => {
+      const { 'x-tidegate-type': type = '', examples = [] } = documentedMessages[message] ?? {}
+      const route = routes.find((one) => one.type === type)
+      if (!route) return []
+      const device = parameters['device']?.examples?.[0] ?? route.devices?.[0] ?? 'sensor-1'
+      return examples.map(({ payload }) => ({
         message,
         device,
         topic,
         payload: payload as Record<string, unknown>,
         type,
-      })),
-    )
+      }))
+    })
   },
 )
 

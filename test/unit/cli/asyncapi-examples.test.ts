@@ -35,3 +35,20 @@ test.each(Object.entries(schemas))('what is made of a schema conforms to it: %s'
   expect([validate(made), made]).toEqual([true, made])
   expect(exampleData(schema)).toEqual([made])
 })
+
+const selves = Object.fromEntries('abcdefgh'.split('').map((name) => [name, { $ref: '#' }]))
+
+test('of a schema that asks for eight of itself in each of itself no example is made, and soon', () => {
+  expect(exampleData({ type: 'object', properties: selves, required: Object.keys(selves) })).toEqual([])
+  expect(exampleData({ type: 'string', minLength: 1e9 })[0]).toHaveLength(4096)
+})
+
+test('where what recurses may end, it does', () => {
+  const properties = { next: { anyOf: [{ $ref: '#' }, { type: 'null' }] } }
+  const ending = { type: 'object', properties, required: ['next'] }
+  const kinds = { type: ['object', 'null'], properties: { next: { $ref: '#' } }, required: ['next'] }
+  for (const schema of [ending, kinds]) {
+    const [made] = exampleData(schema)
+    expect(new Ajv2020({ strict: false, allowUnionTypes: true }).compile(schema)(made)).toBe(true)
+  }
+})

@@ -1,9 +1,8 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Command } from 'commander'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { registerAsyncapiCommand } from '../../../cli/asyncapi/command.ts'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { addressesOf, type Document, runAsyncapi, schemasIn } from '../../support/cli/asyncapi.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -11,43 +10,8 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-async function run(...argv: string[]): Promise<string> {
-  const written: string[] = []
-  const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    written.push(String(text))
-    return true
-  })
-  try {
-    const program = new Command().exitOverride().configureOutput({ writeErr: () => {} })
-    registerAsyncapiCommand(program)
-    for (const command of program.commands) command.exitOverride()
-    await program.parseAsync(['asyncapi', ...argv], { from: 'user' })
-  } finally {
-    spy.mockRestore()
-  }
-  return written.join('')
-}
-
-interface Document {
-  servers: Record<string, { host: string; protocol: string }>
-  channels: Record<string, { address: string; messages: object; 'x-tidegate-type'?: string }>
-  components: {
-    schemas: Record<string, { schemaFormat: string; schema: unknown }>
-    messages: Record<string, { payload: { schema: { allOf: unknown[] } }; examples?: { payload: unknown }[] }>
-  }
-}
-
-async function schemasOf(name: string, files: Readonly<Record<string, unknown>>): Promise<string> {
-  const path = join(folder, name)
-  for (const [file, schema] of Object.entries(files)) {
-    await mkdir(join(path, file, '..'), { recursive: true })
-    await writeFile(join(path, file), JSON.stringify(schema))
-  }
-  return path
-}
-
-const addressesOf = ({ channels }: Document): string[] =>
-  Object.values(channels).map(({ address }) => address)
+const schemasOf = (name: string, files: Readonly<Record<string, unknown>>): Promise<string> =>
+  schemasIn(join(folder, name), files)
 
 test('a configuration says which topics there are, and no password of it is in the document', async () => {
   const schemas = await schemasOf('own', { 'com.acme.door/1.json': { type: 'object', title: 'A door' } })
@@ -63,7 +27,7 @@ routes:
 uplink: { url: 'amqps://gateway-7:geheim@rabbit.acme.example:5671', partitions: 2 }
 `,
   )
-  const text = await run('--config', config)
+  const text = await runAsyncapi('--config', config)
   expect(text).not.toContain('geheim')
   const document = JSON.parse(text) as Document
   expect(document.servers).toMatchObject({
@@ -94,7 +58,7 @@ test('each schema has the dialect that it names; what no example can be made of 
     'com.acme.old/2.json': { type: 'string', pattern: '^[0-9]{4}$' },
     'com.acme.old/10.json': true,
   })
-  const document = JSON.parse(await run('--schemas', schemas)) as Document
+  const document = JSON.parse(await runAsyncapi('--schemas', schemas)) as Document
   const { schemas: components, messages } = document.components
   expect(components['com.acme.old.v1']).toEqual({
     schemaFormat: 'application/schema+json;version=draft-07',
@@ -106,13 +70,17 @@ test('each schema has the dialect that it names; what no example can be made of 
   expect(JSON.stringify(messages['com.acme.old.v2']?.payload)).toContain('com.acme.old.v2/schema')
   expect(messages['com.acme.old.v1']?.examples).toHaveLength(1)
   expect(messages['com.acme.old.v2']?.examples).toBeUndefined()
-  // The newest may come as plain data.
   expect(Object.keys(document.channels['mqtt.devices-device-events-com.acme.old']?.messages ?? {})).toEqual([
+    'com.acme.old.v1.data',
+    'com.acme.old.v2.data',
+    'com.acme.old.v10.data',
     'com.acme.old.v1.cloudevent',
     'com.acme.old.v2.cloudevent',
-    'com.acme.old.v10.data',
     'com.acme.old.v10.cloudevent',
+    'com.acme.old.cloudevent',
   ])
+  // The newest that takes it: all that the tenth does.
+  expect(messages['com.acme.old.v1.data']?.examples).toBeUndefined()
 })
 
 test('a schema’s own examples are shown, those that conform', async () => {
@@ -120,7 +88,7 @@ test('a schema’s own examples are shown, those that conform', async () => {
   const schemas = await schemasOf('examples', {
     'com.acme.heat/1.json': { type: 'object', properties: { celsius: { type: 'number' } }, examples },
   })
-  const { messages } = (JSON.parse(await run('--schemas', schemas)) as Document).components
+  const { messages } = (JSON.parse(await runAsyncapi('--schemas', schemas)) as Document).components
   expect(messages['com.acme.heat.v1.data']?.examples?.map(({ payload }) => payload)).toEqual([
     { celsius: 21 },
     { celsius: 22 },
@@ -132,9 +100,9 @@ test('it is written where it is to be, and a page instead of it', async () => {
     'com.acme.door/1.json': { title: '<script>alert(1)</script>' },
   })
   const [out, page] = [join(folder, 'asyncapi.json'), join(folder, 'page.html')]
-  expect(await run('--schemas', schemas, '--out', out)).toBe('')
-  expect(await readFile(out, 'utf8')).toBe(await run('--schemas', schemas))
-  expect(await run('--schemas', schemas, '--html', page)).toBe('')
+  expect(await runAsyncapi('--schemas', schemas, '--out', out)).toBe('')
+  expect(await readFile(out, 'utf8')).toBe(await runAsyncapi('--schemas', schemas))
+  expect(await runAsyncapi('--schemas', schemas, '--html', page)).toBe('')
   const text = await readFile(page, 'utf8')
   expect(text).toContain('&lt;script&gt;alert(1)&lt;/script&gt;')
   expect(text).not.toContain('<script')
@@ -144,17 +112,19 @@ test('it is written where it is to be, and a page instead of it', async () => {
 
 test('what cannot be made says why', async () => {
   const broken = await schemasOf('broken', { 'com.acme.door/1.json': { type: 'objekt' } })
-  await expect(run('--schemas', broken)).rejects.toMatchObject({ code: 'SCHEMA_FOLDER' })
-  await expect(run()).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
-  await expect(run('--config', join(folder, 'none.yaml'))).rejects.toMatchObject({
+  await expect(runAsyncapi('--schemas', broken)).rejects.toMatchObject({ code: 'SCHEMA_FOLDER' })
+  await expect(runAsyncapi()).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+  await expect(runAsyncapi('--config', join(folder, 'none.yaml'))).rejects.toMatchObject({
     code: 'CONFIG_UNREADABLE',
   })
   const schemas = await schemasOf('unwritten', { 'com.acme.door/1.json': {} })
   for (const option of ['--out', '--html'])
-    await expect(run('--schemas', schemas, option, join(folder, 'none', 'file'))).rejects.toMatchObject({
+    await expect(
+      runAsyncapi('--schemas', schemas, option, join(folder, 'none', 'file')),
+    ).rejects.toMatchObject({
       code: 'DOCUMENT_UNWRITABLE',
     })
-  await expect(run('--config', 'a', '--schemas', 'b')).rejects.toMatchObject({
+  await expect(runAsyncapi('--config', 'a', '--schemas', 'b')).rejects.toMatchObject({
     code: 'commander.conflictingOption',
   })
 })

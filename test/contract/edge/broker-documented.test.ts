@@ -3,13 +3,15 @@ import { provenance } from '../../../cloud/gateways/provenance.ts'
 import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { readLedgerEntry } from '../../../cloud/history/ledger-entry.ts'
 import { type Checks, judge } from '../../../cloud/pipeline/judge.ts'
-import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { schemaCheck } from '../../../cloud/reading/schema-check.ts'
 import { loadEdgeConfig } from '../../../edge/config.ts'
 import { joinBatch, splitBatch } from '../../../src/contract/batch.ts'
 import { encodeCandidate, genesis, verifyChain } from '../../../src/contract/codec.ts'
 import { type Event, ledgerType, rejectedType } from '../../../src/contract/event.ts'
 import { batchHeaders } from '../../../src/contract/wire.ts'
 import { loadSchemas } from '../../../src/schemas/folder.ts'
+import { noUpcasts } from '../../../src/schemas/upcast/chain.ts'
+import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
 import {
   documentedEvents,
   documentedMessages,
@@ -29,6 +31,7 @@ const gateway = 'gateway-1'
 
 const checks: Checks = {
   checkSchema: schemaCheck(loadSchemas(file('schemas')), 'reject'),
+  readAs: createReadAs(loadSchemas(file('schemas')), noUpcasts),
   provenance: provenance({
     users: {},
     unvouched: 'refuse',

@@ -147,7 +147,7 @@ class DeviceParts {
         description: `${String(description)} ${more.description}`,
         messages: { ...before, ...messagesOf(messages) },
         'x-tidegate-routes': [...(others as Json[]), ...routes],
-      } as Channel
+      }
       return key
     }
     const key = freeKey(

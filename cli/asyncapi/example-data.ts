@@ -1,8 +1,8 @@
 import { isObject, resolvePointer } from './json.ts'
 
 const depthMax = 16
-/** Deeper, what may be left out is, and of several kinds of values the simplest is taken: for what recurses. */
-const fullDepthMax = 4
+/** Deeper, what may be left out is, and of several kinds of values the simplest is taken: for what recurses. The second, if the first is too much. */
+const fullDepths = [4, 1] as const
 /** Parts of schemas that one example is made of; what needs more has none. A small schema can ask for eight of itself in each of itself. */
 const nodesMax = 2000
 const textLengthMax = 4096
@@ -15,17 +15,22 @@ const textLengthMax = 4096
 export function exampleData(schema: unknown): unknown[] {
   const own = isObject(schema) ? schema['examples'] : undefined
   if (Array.isArray(own) && own.length > 0) return own
-  const maker = new Maker(schema)
-  const made = maker.make(schema, 0)
-  return maker.isSpent ? [] : [made]
+  for (const fullDepth of fullDepths) {
+    const maker = new Maker(schema, fullDepth)
+    const made = maker.make(schema, 0)
+    if (!maker.isSpent) return [made]
+  }
+  return []
 }
 
 class Maker {
   readonly #root: unknown
+  readonly #fullDepth: number
   #nodes = 0
 
-  constructor(root: unknown) {
+  constructor(root: unknown, fullDepth: number) {
     this.#root = root
+    this.#fullDepth = fullDepth
   }
 
   get isSpent(): boolean {
@@ -44,7 +49,7 @@ class Maker {
     }
     const choices = [schema['oneOf'], schema['anyOf']].find((one) => Array.isArray(one)) as
       unknown[] | undefined
-    const choice = depth < fullDepthMax ? choices?.[0] : (choices?.find(isSimple) ?? choices?.[0])
+    const choice = depth < this.#fullDepth ? choices?.[0] : (choices?.find(isSimple) ?? choices?.[0])
     const all = Array.isArray(schema['allOf']) ? (schema['allOf'] as unknown[]) : []
     const parts = [...all, choice].filter(isObject)
     if (parts.length > 0) {
@@ -56,7 +61,7 @@ class Maker {
 
   #ofType(schema: Record<string, unknown>, depth: number): unknown {
     const types: unknown[] = [schema['type'] ?? ('properties' in schema ? 'object' : 'number')].flat()
-    const type = depth < fullDepthMax ? types[0] : (types.find((one) => one === 'null') ?? types[0])
+    const type = depth < this.#fullDepth ? types[0] : (types.find((one) => one === 'null') ?? types[0])
     switch (type) {
       case 'object':
         return this.#objectOf(schema, depth)
@@ -80,14 +85,14 @@ class Maker {
     const required = new Set(Array.isArray(schema['required']) ? (schema['required'] as unknown[]) : [])
     return Object.fromEntries(
       Object.entries(properties)
-        .filter(([name]) => depth < fullDepthMax || required.has(name))
+        .filter(([name]) => depth < this.#fullDepth || required.has(name))
         .map(([name, one]) => [name, this.make(dated(name, one), depth + 1)]),
     )
   }
 
   #arrayOf(schema: Record<string, unknown>, depth: number): unknown[] {
     const least = Number(schema['minItems'] ?? 0)
-    if (depth >= fullDepthMax && least === 0) return []
+    if (depth >= this.#fullDepth && least === 0) return []
     return [schema['prefixItems'] ?? schema['items']].flat().map((item) => this.make(item, depth + 1))
   }
 }

@@ -37,12 +37,18 @@ export function present(object: Json): Json {
 /** Values of these keywords are data, whatever they look like. */
 export const dataKeywords: ReadonlySet<string> = new Set('const enum default examples'.split(' '))
 
-/** Every `$ref` in a document. */
-export function referencesIn(value: unknown): string[] {
-  if (Array.isArray(value)) return value.flatMap(referencesIn)
+/** Members of these are schemas, whatever they are called. */
+export const mapsOfSchemas: ReadonlySet<string> = new Set(
+  'properties patternProperties $defs definitions dependentSchemas dependencies'.split(' '),
+)
+
+/** Every `$ref` in a document. `isMap`: its members have names, and are no keywords. */
+export function referencesIn(value: unknown, isMap = false): string[] {
+  if (Array.isArray(value)) return value.flatMap((one) => referencesIn(one))
   if (!isObject(value)) return []
   return Object.entries(value).flatMap(([key, one]) => {
+    if (isMap) return referencesIn(one)
     if (key === '$ref' && typeof one === 'string') return [one]
-    return dataKeywords.has(key) && Array.isArray(one) ? [] : referencesIn(one)
+    return dataKeywords.has(key) ? [] : referencesIn(one, mapsOfSchemas.has(key))
   })
 }

@@ -1,4 +1,4 @@
-import { dataKeywords, isObject, resolvePointer } from './json.ts'
+import { dataKeywords, isObject, mapsOfSchemas, resolvePointer } from './json.ts'
 
 /** A schema with a base URI of its own (JSON Schema 2020-12, 4.3.5), and where in the document it lies. */
 export interface Resource {
@@ -16,9 +16,6 @@ export interface Placement {
   others: readonly Resource[]
 }
 
-const mapsOfSchemas = new Set(
-  'properties patternProperties $defs definitions dependentSchemas dependencies'.split(' '),
-)
 /** Names of places: within the document every reference says its place, and two of one name would be a fault. */
 const naming = new Set('$schema $id $anchor $dynamicAnchor $recursiveAnchor $vocabulary'.split(' '))
 const references = new Set('$ref $dynamicRef $recursiveRef'.split(' '))
@@ -109,9 +106,8 @@ class Mover {
     if (Array.isArray(schema)) return schema.map((one) => this.move(one, within))
     if (!isObject(schema)) return schema
     const own = this.#resources.find((resource) => resource.schema === schema) ?? within
-    return Object.fromEntries(
-      Object.entries(schema).flatMap(([keyword, value]) => this.#moveOne(keyword, value, own)),
-    )
+    const moved = Object.entries(schema).flatMap(([keyword, value]) => this.#moveOne(keyword, value, own))
+    return { ...Object.fromEntries(moved), ...besides(moved) }
   }
 
   #moveOne(keyword: string, value: unknown, within: Resource): [string, unknown][] {
@@ -133,6 +129,14 @@ class Mover {
     const place = target && placeIn(target, fragment)
     return place === undefined ? ['$comment', `a reference to ${reference}`] : ['$ref', place]
   }
+}
+
+/** Of several references beside each other, which are of one name now, each holds. */
+function besides(moved: readonly [string, unknown][]): { allOf?: unknown[] } {
+  const [, ...more] = moved.filter(([keyword]) => keyword === '$ref').toReversed()
+  if (more.length === 0) return {}
+  const all = moved.find(([keyword]) => keyword === 'allOf')?.[1]
+  return { allOf: [...(Array.isArray(all) ? (all as unknown[]) : []), ...more.map(([, $ref]) => ({ $ref }))] }
 }
 
 function placeIn({ schema, pointer, anchors }: Resource, fragment: string): string | undefined {

@@ -8,7 +8,15 @@ export function schemaMarkup(schema: unknown, name = 'JSON Schema'): Markup {
   const plain = isObject(schema) && Object.hasOwn(schema, 'schemaFormat') ? schema['schema'] : schema
   const format =
     isObject(schema) && schema !== plain ? html`<p class="quiet">${String(schema['schemaFormat'])}</p>` : ''
+  // Avro and Protobuf are shown as they are.
+  if (!isJsonSchema(schema))
+    return html`${format}${typeof plain === 'string' ? html`<pre>${plain}</pre>` : jsonText(plain)}`
   return html`${bodyOf(plain, 0)}${format}${fold(name, jsonText(plain))}`
+}
+
+function isJsonSchema(schema: unknown): boolean {
+  const format = isObject(schema) ? schema['schemaFormat'] : undefined
+  return typeof format !== 'string' || !/^application\/vnd\.(?:apache\.avro|google\.protobuf)/.test(format)
 }
 
 function bodyOf(schema: unknown, depth: number): Markup {

@@ -47,7 +47,12 @@ test('where what recurses may end, it does', () => {
   const properties = { next: { anyOf: [{ $ref: '#' }, { type: 'null' }] } }
   const ending = { type: 'object', properties, required: ['next'] }
   const kinds = { type: ['object', 'null'], properties: { next: { $ref: '#' } }, required: ['next'] }
-  for (const schema of [ending, kinds]) {
+  const choices = Object.keys(selves).map((name) => [
+    name,
+    { type: ['null', 'object'], anyOf: [{ $ref: '#' }, { type: 'null' }] },
+  ])
+  const wide = { type: 'object', properties: Object.fromEntries(choices), required: Object.keys(selves) }
+  for (const schema of [ending, kinds, wide]) {
     const [made] = exampleData(schema)
     expect(new Ajv2020({ strict: false, allowUnionTypes: true }).compile(schema)(made)).toBe(true)
   }

@@ -105,6 +105,15 @@ const schemas: Record<string, [schema: Record<string, unknown>, good: unknown, b
     { next: { value: 1 } },
     { next: { value: 'x' } },
   ],
+  'two references beside each other': [
+    {
+      $dynamicAnchor: 'node',
+      properties: { ...value, next: { $ref: '#/$defs/named', $dynamicRef: '#node' } },
+      $defs: { named: { required: ['name'] } },
+    },
+    { next: { name: 'x', value: 1 } },
+    { next: { name: 'x', value: 'x' } },
+  ],
   'one anchor in two resources': [
     {
       properties: { a: { $ref: '#one' }, b: { $ref: 'inner#one' } },
@@ -119,15 +128,16 @@ const schemas: Record<string, [schema: Record<string, unknown>, good: unknown, b
   ],
 }
 
+const place = (key: string): string => `#/components/schemas/${key}/schema`
+
 test.each(Object.entries(schemas))('what is moved judges as what it was: %s', (_, [schema, good, bad]) => {
   // Two versions of one shape: what they call alike must not be at odds in the document.
-  const place = (key: string): string => `#/components/schemas/${key}/schema`
   const placed = (key: string): object => ({
     schema: moveReferences(schema, { pointer: place(key), others: [] }),
   })
   const document = { components: { schemas: { 'a.b.v1': placed('a.b.v1'), 'a.b.v2': placed('a.b.v2') } } }
   expect(referencesIn(document).filter((one) => resolvePointer(document, one) === undefined)).toEqual([])
-  const dialect = String(schema['$schema'] ?? '')
+  const dialect = schema['$schema']
   const create = dialect === draft07 ? Ajv : dialect === draft2019 ? Ajv2019 : Ajv2020
   const ajv = new create({ strict: false })
   ajv.addSchema(document, 'document')
@@ -138,4 +148,12 @@ test.each(Object.entries(schemas))('what is moved judges as what it was: %s', (_
     [bad, false],
   ] as const)
     expect([alone(data), within?.(data)]).toEqual([expected, expected])
+})
+
+test('a reference is found wherever a schema may stand, and none in what is data', () => {
+  const $ref = '#/none'
+  const document = {
+    a: { properties: { default: { $ref }, $ref: { const: { $ref } } }, default: { $ref }, enum: [{ $ref }] },
+  }
+  expect(referencesIn(document)).toEqual([$ref])
 })

@@ -43,15 +43,15 @@ class DeviceParts {
     if (type !== undefined) return this.#addEvents(place, route, type)
     for (const known of this.#schemas.registry.types) this.#addEvents(place, route, known)
     if (this.#routing.schemas.unknownTypes === 'accept') this.#addUnknown(place, route)
+    else this.#addRefused(place, route)
   }
 
   addOwnTopics(): void {
     const topic = 'devices/{device}/#'
-    const { unknownTypes } = this.#routing.schemas
-    const reject = unknownTypes === 'reject' ? ', or has no schema (SCHEMA_UNKNOWN),' : ''
     const key = this.#addChannel(topic, [this.#messages.any()], {
       title: 'A device’s own topics',
-      description: `What a device publishes here that is on no channel before goes to whoever has subscribed, and is no event; but for what is on a route’s topic, as devices/{device}/events/<one level> always is: where the level is no event type (TYPE_INVALID)${reject} a rejected event comes of it. Only the device itself may publish or subscribe.`,
+      description:
+        'What a device publishes here that is on no channel before goes to whoever has subscribed, and is no event. Only the device itself may publish or subscribe.',
     })
     const isFree =
       this.#order.placeOf(exampleDevice, `devices/${exampleDevice}/any/other/topic`) === undefined
@@ -98,13 +98,28 @@ class DeviceParts {
     this.#receive(key, messages, 'Take an event of a type that has no schema', promise)
   }
 
+  /** Said, so that no later channel seems to take it, and with no operation: there is nothing to be had here. */
+  #addRefused(place: number, route: Route): void {
+    const type = route.type ?? this.#unknownType()
+    const spot = this.#order.spotOf(place, route, type)
+    if (!spot) return
+    const which = route.type === undefined ? ' of other types, or under a level that is no event type,' : ''
+    this.#addChannel(route.topic, [], {
+      title:
+        route.type === undefined ? 'Types that have no schema: rejected' : `${type} has no schema: rejected`,
+      description: `Of what is published here${byOf(route)}${which} a rejected event comes (SCHEMA_UNKNOWN${which && ', TYPE_INVALID'}).`,
+      route: routeShown(route),
+      spot,
+    })
+  }
+
   #addEvents(place: number, route: Route, type: string): void {
     const spot = this.#order.spotOf(place, route, type)
     if (!spot) return
     const versions = this.#schemas.versions.filter((version) => version.type === type)
     const accepted = versions.filter(({ isRetired }) => !isRetired)
     const isChecked = versions.length > 0
-    if (!isChecked && this.#routing.schemas.unknownTypes === 'reject') return
+    if (!isChecked && this.#routing.schemas.unknownTypes === 'reject') return this.#addRefused(place, route)
     const messages = isChecked
       ? this.#messages.of(type, accepted, route, spot)
       : this.#messages.unchecked(route)

@@ -75,7 +75,7 @@ ${uplink}`,
     expect(description === undefined).toBe(bindings === undefined)
 })
 
-test('what a profile forbids, and what comes of a level that is no type, is said', async () => {
+test('what a profile forbids is said, and not shown', async () => {
   const schemas = await schemasOf('profiles', { 'com.acme.heat/1.json': heat })
   const document = await documentOf(
     'profiles',
@@ -89,8 +89,31 @@ ${uplink}`,
   // What is shown there would be rejected.
   expect(document.components.messages['com.acme.heat.v1.data']?.examples).toBeUndefined()
   expect(document.components.messages['com.acme.heat.v1']?.examples).toBeUndefined()
-  const own = channelAt(document, 'devices/{device}/{rest}')?.description
-  for (const code of ['TYPE_INVALID', 'SCHEMA_UNKNOWN']) expect(own).toContain(code)
+})
+
+test('what is rejected for its type is on no channel of what is no event, and no operation takes it', async () => {
+  const schemas = await schemasOf('refused', { 'com.acme.heat/1.json': heat })
+  const document = await documentOf(
+    'refused',
+    schemas,
+    `schemas: { folder: SCHEMAS, unknownTypes: reject }
+routes: [{ topic: 'door/{device}', type: com.acme.door }, { topic: 'door/#', action: local }]
+${uplink}`,
+  )
+  const addresses = addressesOf(document)
+  for (const [address, later, ...codes] of [
+    ['door/{device}', 'door/{rest}', 'SCHEMA_UNKNOWN'],
+    ['devices/{device}/events/{type}', 'devices/{device}/{rest}', 'SCHEMA_UNKNOWN', 'TYPE_INVALID'],
+  ] as const) {
+    expect(addresses.indexOf(address)).toBeLessThan(addresses.indexOf(later))
+    const { description, messages } = channelAt(document, address) ?? {}
+    for (const code of codes) expect(description).toContain(code)
+    expect(messages).toEqual({})
+    const key = Object.keys(document.channels)[addresses.indexOf(address)] ?? ''
+    expect(document.operations).not.toHaveProperty([`receive.${key}`])
+  }
+  // Of types without a schema nothing is on the exchange either.
+  expect(addresses).not.toContain('{partition}.{type}')
 })
 
 test('which version a reading is of is said as the gateway decides it', async () => {

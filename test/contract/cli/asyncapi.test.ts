@@ -46,8 +46,6 @@ uplink: { url: 'amqps://gateway-7:geheim@rabbit.acme.example:5671', partitions: 
     '{group}.dead.v2',
   ])
     expect(addresses).toContain(address)
-  // Types that have no schema are quarantined there.
-  expect(addresses).not.toContain('devices/{device}/events/{type}')
   expect(text).toContain('Lane: high.')
 })
 

@@ -34,7 +34,7 @@ export function eventComponent(): Json {
     properties?: Record<string, Json>
     required?: string[]
   }
-  // A reader takes what it says of itself and is not in its schema as any other extension.
+  // Those that are not in a reader's schema are extensions to it, like others.
   const described = Object.entries(attributeTexts).map(([name, description]) => [
     name,
     { description, ...properties[name] },

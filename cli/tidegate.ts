@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   schema: async () => (await import('../cloud/schemas/command.ts')).registerSchemaCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,
+  asyncapi: async () => (await import('./asyncapi/command.ts')).registerAsyncapiCommand,
   new: async () => (await import('../cloud/scaffolding/command.ts')).registerNewCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,

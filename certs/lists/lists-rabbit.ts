@@ -2,7 +2,7 @@ import { Connection, type ConnectionOptions } from 'rabbitmq-client'
 import { diallingOf } from '../../src/amqp/address.ts'
 import { identifyByCertificate } from '../../src/amqp/by-certificate-rabbit.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
-import { listsBytesMax } from '../../src/contract/published-lists.ts'
+import { listsQueueArguments } from '../../src/contract/published-lists.ts'
 import { listsQueue, wire } from '../../src/contract/wire.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { ClientTls } from '../../src/settings/client-tls.ts'
@@ -17,13 +17,6 @@ export interface PublishOptions {
 }
 
 const connectTimeoutMs = 10_000
-/** What comes over it pushes out what is there. */
-const newestOnly = {
-  'x-max-length': 1,
-  'x-max-length-bytes': listsBytesMax,
-  'x-overflow': 'drop-head',
-} as const
-
 /**
  * Publishes lists to every gateway that has a queue; each keeps the newest for as long as its gateway is away. False: none has one.
  * @throws TidegateError LISTS_UNPUBLISHED: the broker has not confirmed them
@@ -59,7 +52,7 @@ async function publish(connection: Connection, json: string, gateways: readonly 
   await connection.exchangeDeclare({ exchange, type: 'fanout', durable: true })
   for (const gateway of gateways) {
     const queue = listsQueue(gateway)
-    await connection.queueDeclare({ queue, durable: true, arguments: newestOnly })
+    await connection.queueDeclare({ queue, durable: true, arguments: listsQueueArguments })
     await connection.queueBind({ queue, exchange, routingKey: '' })
   }
   const publisher = connection.createPublisher({ confirm: true, maxAttempts: 1 })

@@ -4,7 +4,8 @@ import type { LedgerEntry } from '../../src/contract/event.ts'
 /** A gateway reports 500 at a time; each becomes a row of its own, in one transaction (G7). */
 const rangesMax = 1000
 const sequence = z.int().min(1)
-const entrySchema: z.ZodType<LedgerEntry> = z.discriminatedUnion('kind', [
+/** The data of a `dev.tidegate.ledger` event as a reader of ours demands it. */
+export const entrySchema: z.ZodType<LedgerEntry> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('undelivered'),
     epoch: z.string(),

@@ -118,6 +118,6 @@ export function registerApiCommand(program: Command): void {
     .command('api')
     .description('the HTTP API of the cloud')
     .command('spec')
-    .description('print its OpenAPI 3.1 document; it needs no cloud')
+    .description('print its OpenAPI 3.1 document; it needs no cloud (as a page: tidegate asyncapi --html)')
     .action(() => void process.stdout.write(`${JSON.stringify(openapiOf(allRoutes), undefined, 2)}\n`))
 }

@@ -18,8 +18,8 @@ export function isDevicePattern(text: string): boolean {
   // Whatever the asterisk stands for, an ID comes of it.
   return deviceIdPattern.test(text.replace(/\*$/, 'x'))
 }
-/** An event type: reverse DNS, at least two labels. */
-export const eventTypePattern = /^(?=.{3,128}$)[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+$/i
+/** An event type: reverse DNS, at least two labels. Without a flag: JSON Schema has none. */
+export const eventTypePattern = /^(?=.{3,128}$)[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)+$/
 /** An event ID: 1–128 printable characters without spaces at the ends. */
 // oxlint-disable-next-line no-control-regex -- control characters are what it keeps out
 export const eventIdPattern = /^(?! )[^\u0000-\u001f\u007f\ud800-\udfff]{1,128}(?<! )$/

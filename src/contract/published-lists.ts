@@ -20,6 +20,12 @@ export interface SignedLists extends Lists, Signed {}
 
 /** Of the JSON: each list is at most 1 MiB, as a file is. */
 export const listsBytesMax = 4_194_304
+/** Of the queue of one gateway: what comes over it pushes out what is there. */
+export const listsQueueArguments = {
+  'x-max-length': 1,
+  'x-max-length-bytes': listsBytesMax,
+  'x-overflow': 'drop-head',
+} as const
 const listCharactersMax = 1_048_576
 
 /** A number is the time of issue in ms, or one more than the last: nobody can use all of them up at once. */
@@ -53,7 +59,8 @@ function digestOf(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex')
 }
 
-const schema: z.ZodType<SignedLists> = z.object({
+/** The message as a gateway demands it, but for who has signed it. */
+export const signedListsSchema: z.ZodType<SignedLists> = z.object({
   number: z.int().min(1),
   issued: z.iso.datetime(),
   crl: z.string().max(listCharactersMax),
@@ -81,7 +88,7 @@ export function verifyLists(json: Uint8Array, keys: Iterable<KeyObject>): Signed
 
 function read(json: Uint8Array): SignedLists {
   try {
-    return schema.parse(JSON.parse(Buffer.from(json).toString('utf8')))
+    return signedListsSchema.parse(JSON.parse(Buffer.from(json).toString('utf8')))
   } catch (error) {
     throw invalidLists(
       `they cannot be read (${error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error)})`,

@@ -451,7 +451,19 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'dev/fleet': { sentence: 'simulated devices', mayImport: [] },
 
-  cli: { sentence: 'the `tidegate` command; loads each side when it is asked for', mayImport: [] },
+  cli: {
+    sentence: 'the `tidegate` command; loads each side when it is asked for',
+    mayImport: ['cli/asyncapi'],
+  },
+  'cli/asyncapi': {
+    sentence:
+      '`tidegate asyncapi`: what goes in and out of both sides as a document, made of schemas, routes and topology',
+    mayImport: ['cli/asyncapi/page'],
+  },
+  'cli/asyncapi/page': {
+    sentence: 'AsyncAPI and OpenAPI as one page to read, in which every text is text',
+    mayImport: ['cli/asyncapi/json.ts'],
+  },
 }
 
 /** What each top folder may import of the others; the compiler says so too, by its projects. */

@@ -1,13 +1,8 @@
 import type { SchemaFolder } from '../../src/schemas/folder.ts'
 import type { StoredType } from '../../src/schemas/registry.ts'
 import type { CompatibilityMode } from '../../src/schemas/type-file.ts'
-import {
-  compare,
-  type CompareOptions,
-  type Comparison,
-  type Finding,
-  type Version,
-} from './compatibility/compare.ts'
+import { compare, type CompareOptions, type Comparison, type Version } from './compatibility/compare.ts'
+import type { Finding } from './compatibility/findings.ts'
 import type { Json } from './language/json.ts'
 
 /** `BACKWARD`: what was written by the earlier version is read by the later one; `FORWARD`: the other way about. */
@@ -32,6 +27,8 @@ export interface JudgedComparison {
   against: number
   direction: Direction
   answer: Comparison['answer']
+  /** Generated documents that the writer accepts and that were shown to the reader; none where something breaks. */
+  tried: number
   findings: JudgedFinding[]
 }
 
@@ -107,9 +104,9 @@ export function checkType(
   const versions = versionsOf(stored)
   const comparisons = judgedVersions(type, versions, folder, all).flatMap((version) =>
     pairsOf(mode, versions, version).map(({ against, direction }) => {
-      const { answer, findings } = compareVersions(stored, { version, against, direction }, options)
+      const { answer, findings, tried } = compareVersions(stored, { version, against, direction }, options)
       const judged = findings.map((one) => judge(one, { folder, type, version, against, direction }))
-      return { type, version, against, direction, answer, findings: judged }
+      return { type, version, against, direction, answer, tried, findings: judged }
     }),
   )
   return { type, mode, comparisons }
@@ -148,6 +145,7 @@ function judge(finding: Finding, judging: Judging): JudgedFinding {
   const { folder, type, version, against, direction } = judging
   const way = direction === 'BACKWARD' ? upcastersOf(folder, type, against, version) : undefined
   if (way !== undefined) return { ...finding, standing: 'upcast', because: way.join(', ') }
+  if (finding.isUndeclared) return { ...finding, standing: 'open model' }
   if (finding.answer === 'unknown') {
     const { accepted } = (folder.types.get(type) as StoredType).settings
     const match = accepted.find(
@@ -160,7 +158,7 @@ function judge(finding: Finding, judging: Judging): JudgedFinding {
       ? { ...finding, standing: 'accepted', because: match.reason }
       : { ...finding, standing: 'unknown' }
   }
-  return { ...finding, standing: finding.isUndeclared ? 'open model' : 'breaks' }
+  return { ...finding, standing: 'breaks' }
 }
 
 /** The files that bring data of one version to another, step by step; undefined: there is no way. */

@@ -1,5 +1,5 @@
 import type { CheckedFolder, Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
-import type { Finding } from './compatibility/compare.ts'
+import type { Finding } from './compatibility/findings.ts'
 import type { Json } from './language/json.ts'
 
 const saidMax = 60
@@ -13,12 +13,25 @@ export function checkedText({ ok, faults, unlocked, missing, types, inTheWay }: 
     ...missing.map((name) => `FAULT      ${name}: is in schemas.lock and not on the disk; put it back`),
     ...unlocked.map((name) => `NOT LOCKED ${name}: tidegate schema add ${name.split('/', 1)[0] ?? ''}`),
   ]
-  const told = comparisons.filter(({ findings }) => findings.length > 0).map(comparisonText)
-  const count = `${types.length} event types, ${comparisons.length} comparisons`
+  const told = comparisons.flatMap((one) => [
+    ...(one.findings.length > 0 ? [comparisonText(one)] : []),
+    ...noteOf(one),
+  ])
+  const tried = comparisons.reduce((sum, one) => sum + one.tried, 0)
+  const count = `${types.length} event types, ${comparisons.length} comparisons, ${tried} generated documents`
   const verdict = ok
     ? `fine: ${count}`
     : `not fine: ${count}, ${files.length} of files and ${inTheWay} of versions in the way`
   return [...files, ...told, verdict].join('\n')
+}
+
+/** Of rules alone, if no document could be shown. */
+export function noteOf({ type, version, against, direction, tried, findings }: JudgedComparison): string[] {
+  const isInTheWay = findings.some(({ standing }) => standing === 'breaks' || standing === 'unknown')
+  if (tried > 0 || isInTheWay) return []
+  return [
+    `NOTE       ${type} ${against} to ${version}  ${direction}: by rule alone: no document was generated that the writer accepts`,
+  ]
 }
 
 /** A comparison as a person reads it: a line that says what was asked, and each finding with its evidence. */
@@ -122,7 +135,7 @@ export function differenceText(
 ): string {
   const comparison = { version: later, against: earlier, direction }
   const standing: Standing =
-    finding.answer === 'unknown' ? 'unknown' : finding.isUndeclared ? 'open model' : 'breaks'
+    finding.isUndeclared ? 'open model' : finding.answer === 'unknown' ? 'unknown' : 'breaks'
   return findingText({ ...finding, standing }, comparison)
     .split('\n')
     .slice(0, 2)

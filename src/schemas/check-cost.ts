@@ -17,17 +17,24 @@ export class TooCostly extends Error {
 /** Counts the work of one check at a time. The same data and schema always take the same. */
 export class CheckCost {
   #left = checkStepsMax
+  #stepsMax = checkStepsMax
   /** Of what `uniqueItems` has compared in this check. */
   #alike: Alike | undefined
 
   /** @throws TooCostly, and what the check throws */
   run<T>(check: () => T, stepsMax = checkStepsMax): T {
     this.#left = stepsMax
+    this.#stepsMax = stepsMax
     try {
       return check()
     } finally {
       this.#alike = undefined
     }
+  }
+
+  /** What the last check took. */
+  get taken(): number {
+    return Math.min(this.#stepsMax, this.#stepsMax - this.#left)
   }
 
   get alike(): Alike {

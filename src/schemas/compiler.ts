@@ -10,7 +10,7 @@ import {
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
-import { around, CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
+import { around, CheckCost, checkStepsMax, countCost, hasAtMost, TooCostly } from './check-cost.ts'
 import { multiplesOf } from './decimal.ts'
 import { checkFormats, type Formats } from './formats.ts'
 
@@ -24,6 +24,8 @@ export interface Validate {
   (data: unknown): readonly SchemaFault[]
   /** The first fault, at the cost of finding that one alone; undefined: it is valid. Without a keyword: the check came to no end. */
   first(data: unknown): SchemaFault | undefined
+  /** The same as all of it, at the cost of at most so many steps, and how many it took: of what goes in loops, not of what is written once. */
+  within(data: unknown, stepsMax: number): { faults: readonly SchemaFault[]; steps: number }
 }
 
 /** JSON Schema's dialects, by what `$schema` says of them, scheme and fragment aside. */
@@ -123,14 +125,16 @@ function withAllFaults(
     }
   }
   const first = (data: unknown): SchemaFault | undefined => faultsBy(validate, data)[0]
-  const whole = (data: unknown): readonly SchemaFault[] => {
-    const found = first(data)
-    if (found === undefined) return []
-    if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return [found]
+  const within: Validate['within'] = (data, stepsMax) => {
+    const [found] = faultsBy(validate, data, stepsMax)
+    const steps = cost.taken
+    if (found === undefined) return { faults: [], steps }
+    if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return { faults: [found], steps }
     const all = faultsBy((telling ??= compileTelling()), data, toldStepsMax)
-    return all.some(isEndless) ? [found] : all
+    return { faults: all.some(isEndless) ? [found] : all, steps: steps + cost.taken }
   }
-  return Object.assign(whole, { first })
+  const whole = (data: unknown): readonly SchemaFault[] => within(data, checkStepsMax).faults
+  return Object.assign(whole, { first, within })
 }
 
 /** Of a check that came to no end: it is nothing that one keyword says. */

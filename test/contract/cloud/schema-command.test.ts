@@ -52,7 +52,10 @@ describe('tidegate schema check', () => {
   test('is silent about what is fine, and says how much that was', async () => {
     write({ [`${climate}/1.json`]: of(100), [`${climate}/2.json`]: of(150) })
     await schema('add', climate)
-    expect(await schema('check')).toEqual({ text: 'fine: 1 event types, 1 comparisons', code: 0 })
+    expect(await schema('check')).toEqual({
+      text: 'fine: 1 event types, 1 comparisons, 1000 generated documents',
+      code: 0,
+    })
   })
 
   test('of a break it says rule, path, both sides, direction, a document that shows it, and what to do', async () => {

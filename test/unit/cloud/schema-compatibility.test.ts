@@ -63,6 +63,67 @@ describe('compatibility of schemas, by cases', () => {
     expect(closes.findings).toEqual([expect.objectContaining({ isUndeclared: false })])
   })
 
+  test('a name that the writer describes in one of its ways is declared there, and what breaks there is a break', () => {
+    const of = (kind: string, more: object): object => ({ properties: { kind: { const: kind }, ...more } })
+    const writer = {
+      type: 'object',
+      required: ['kind'],
+      properties: { kind: { enum: ['A', 'B'] } },
+      oneOf: [of('A', { a: { type: 'string' } }), of('B', {})],
+    }
+    const reader = { ...writer, properties: { ...writer.properties, a: { type: 'integer' } } }
+    expect(verdictOf(writer, reader).findings).toContainEqual(
+      expect.objectContaining({
+        path: '/a',
+        isUndeclared: false,
+        witness: { kind: 'A', a: expect.any(String) },
+      }),
+    )
+  })
+
+  test('a document that lies in a way that describes the name breaks it, whatever it was made for', () => {
+    const writer = {
+      type: 'object',
+      anyOf: [{ properties: { v: { maximum: 5 } } }, { properties: { w: { type: 'string' } } }],
+    }
+    const reader = { ...writer, properties: { v: { type: 'integer' } } }
+    expect(verdictOf(writer, reader).findings).toEqual([
+      expect.objectContaining({ rule: 'type', path: '/v', isUndeclared: false, answer: 'incompatible' }),
+    ])
+  })
+
+  test('of more ways than are looked at, each may describe a name', () => {
+    const ways = Array.from({ length: 200 }, (_, at) => ({
+      properties: { kind: { const: at }, a: { type: 'string' } },
+      required: ['kind'],
+    }))
+    const writer = { type: 'object', oneOf: ways }
+    const reader = { ...writer, properties: { a: { type: 'integer' } } }
+    const { findings } = verdictOf(writer, reader)
+    expect(findings.some(({ isUndeclared }) => !isUndeclared)).toBe(true)
+  })
+
+  test('a document shows what is told of it, and nothing else', () => {
+    // Nobody finds a text for both patterns that the third refuses: that another member breaks says nothing of it.
+    const code = { type: 'string', pattern: '^[a-c]{2}$' }
+    const writer = { type: 'object', properties: { code, t: { type: 'number' } }, required: ['code', 't'] }
+    const reader = {
+      ...writer,
+      properties: { code: { type: 'string', pattern: '^[a-z]+$' }, t: { type: 'number', maximum: 5 } },
+    }
+    const { findings } = verdictOf(writer, reader)
+    expect(findings).toContainEqual(expect.objectContaining({ rule: 'maximum', answer: 'incompatible' }))
+    expect(findings).toContainEqual(expect.objectContaining({ rule: 'pattern', answer: 'unknown' }))
+  })
+
+  test('what nobody has spoken of does not keep documents from being tried, and how many is said', () => {
+    const before = { type: 'object', properties: { t: { type: 'number' } }, required: ['t'] }
+    const after = { ...before, properties: { ...before.properties, site: { type: 'string' } } }
+    expect(verdictOf(before, after, { documents: 200 }).tried).toBeGreaterThan(100)
+    const broken = { ...after, properties: { ...after.properties, t: { type: 'number', maximum: 1 } } }
+    expect(verdictOf(before, broken, { documents: 200 }).tried).toBe(0)
+  })
+
   test('a required property with a default breaks: nobody fills it in', () => {
     const properties = { t: { type: 'number' }, unit: { type: 'string', default: 'C' } }
     expect(verdictOf({ properties }, { properties, required: ['unit'] })).toMatchObject({

@@ -24,8 +24,11 @@ export interface Validate {
   (data: unknown): readonly SchemaFault[]
   /** The first fault, at the cost of finding that one alone; undefined: it is valid. Without a keyword: the check came to no end. */
   first(data: unknown): SchemaFault | undefined
-  /** The same as all of it, at the cost of at most so many steps, and how many it took: of what goes in loops, not of what is written once. */
-  within(data: unknown, stepsMax: number): { faults: readonly SchemaFault[]; steps: number }
+  /**
+   * At the cost of at most so many steps, and how many it took: of what goes in loops, not of what is written once. `brief`: what shows with the first
+   * fault; to have all of them a schema is compiled once more, which takes long of a long one.
+   */
+  within(data: unknown, stepsMax: number, brief?: 'brief'): { faults: readonly SchemaFault[]; steps: number }
 }
 
 /** JSON Schema's dialects, by what `$schema` says of them, scheme and fragment aside. */
@@ -125,10 +128,11 @@ function withAllFaults(
     }
   }
   const first = (data: unknown): SchemaFault | undefined => faultsBy(validate, data)[0]
-  const within: Validate['within'] = (data, stepsMax) => {
-    const [found] = faultsBy(validate, data, stepsMax)
+  const within: Validate['within'] = (data, stepsMax, brief) => {
+    const faults = faultsBy(validate, data, stepsMax)
+    const [found] = faults
     const steps = cost.taken
-    if (found === undefined) return { faults: [], steps }
+    if (found === undefined || brief) return { faults, steps }
     if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return { faults: [found], steps }
     const all = faultsBy((telling ??= compileTelling()), data, toldStepsMax)
     return { faults: all.some(isEndless) ? [found] : all, steps: steps + cost.taken }

@@ -1,4 +1,4 @@
-import type { SchemaFault } from '../../../src/schemas/compiler.ts'
+import { isEndless, type SchemaFault } from '../../../src/schemas/compiler.ts'
 import { evaluate } from '../language/evaluate.ts'
 import { isMapping, type Json } from '../language/json.ts'
 import { escaped, valueOf } from '../language/node.ts'
@@ -9,8 +9,12 @@ import type { Place } from './goal.ts'
 import type { Gap } from './prove.ts'
 import { isIn } from './witness.ts'
 
-/** Documents are shown to validators of schemas of many words a few times only. */
+/** What is written in a schema is gone through for each value, as a rule in part. */
 const wordsPerStep = 20
+/** Of schemas with more words than this not all faults of a document are told. */
+const toldWordsMax = 3000
+/** Of a check that came to no end: when the stack ends, most of the time has gone into that. */
+const endlessSteps = 2_000_000
 
 /** The validators of two versions, which may take so many steps together (G7). */
 export class Judges {
@@ -33,12 +37,14 @@ export class Judges {
 
   /** What the reader refuses a document for; what takes too much to be judged is not refused. @throws OutOfWork */
   refusals(document: Json): readonly SchemaFault[] {
-    return this.#faultsBy(this.#reader, document).filter(({ keyword }) => keyword !== '')
+    return this.#faultsBy(this.#reader, document).filter((fault) => !isEndless(fault))
   }
 
   #faultsBy({ validate }: Version, document: Json): readonly SchemaFault[] {
     if (this.#left <= 0) throw new OutOfWork()
-    const { faults, steps } = validate.within(document, this.#left)
+    const brief = this.#words > toldWordsMax ? 'brief' : undefined
+    const { faults, steps } = validate.within(document, this.#left, brief)
+    if (faults.some(isEndless)) this.#left -= endlessSteps
     const values = valuesIn(document)
     this.#left -= steps + this.#words + values + (this.#words * values) / wordsPerStep
     return faults

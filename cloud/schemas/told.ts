@@ -134,8 +134,11 @@ export function differenceText(
   later: number,
 ): string {
   const comparison = { version: later, against: earlier, direction }
-  const standing: Standing =
-    finding.isUndeclared ? 'open model' : finding.answer === 'unknown' ? 'unknown' : 'breaks'
+  const standing: Standing = finding.isUndeclared
+    ? 'open model'
+    : finding.answer === 'unknown'
+      ? 'unknown'
+      : 'breaks'
   return findingText({ ...finding, standing }, comparison)
     .split('\n')
     .slice(0, 2)

@@ -154,5 +154,7 @@ const ofItems = new Set(['items', 'prefixItems', 'additionalItems', 'unevaluated
 function isNamed({ instancePath, keyword, params }: SchemaFault, member: Reached['member']): boolean {
   if (member === undefined || instancePath !== member.of) return false
   if (ofItems.has(keyword)) return true
-  return ['additionalProperty', 'unevaluatedProperty', 'propertyName'].some((name) => params[name] === member.step)
+  return ['additionalProperty', 'unevaluatedProperty', 'propertyName'].some(
+    (name) => params[name] === member.step,
+  )
 }

@@ -124,6 +124,38 @@ describe('compatibility of schemas, by cases', () => {
     expect(verdictOf(before, broken, { documents: 200 }).tried).toBe(0)
   })
 
+  test.each(
+    'date-time date time duration email hostname ipv4 ipv6 uri uri-reference uri-template uuid json-pointer relative-json-pointer regex'.split(
+      ' ',
+    ),
+  )('a required member of the format %s keeps nothing from being shown', (format) => {
+    const properties = { at: { type: 'string', format } }
+    const before = { type: 'object', required: ['at'], properties }
+    const after = { ...before, properties: { ...properties, site: { type: 'string' } } }
+    const { findings, tried } = verdictOf(before, after, quick)
+    expect(findings).toEqual([
+      expect.objectContaining({ path: '/site', isUndeclared: true, witness: expect.anything() }),
+    ])
+    expect(tried).toBe(50)
+  })
+
+  test('texts are made for several patterns at once', () => {
+    const code = {
+      allOf: [{ pattern: '^[a-f0-9]{8}$' }, { pattern: '^0' }, { pattern: '7..7$' }],
+      type: 'string',
+    }
+    const of = (more: object): object => ({
+      type: 'object',
+      required: ['code'],
+      properties: { code, ...more },
+    })
+    const { findings } = verdictOf(of({}), of({ site: { type: 'string' } }), quick)
+    expect(findings).toEqual([expect.objectContaining({ isUndeclared: true, witness: expect.anything() })])
+    expect(verdictOf(of({ n: { maximum: 9 } }), of({ n: { maximum: 8 } }), quick)).toMatchObject({
+      answer: 'incompatible',
+    })
+  })
+
   test('a required property with a default breaks: nobody fills it in', () => {
     const properties = { t: { type: 'number' }, unit: { type: 'string', default: 'C' } }
     expect(verdictOf({ properties }, { properties, required: ['unit'] })).toMatchObject({

@@ -92,18 +92,24 @@ function cut(text: string, max: number): string {
 }
 
 function whatToDo(
-  { standing, because, rule, schemaPath, path }: JudgedFinding,
+  { standing, because, uncarried, rule, schemaPath, path, witness }: JudgedFinding,
   { version, against, direction }: Pair,
 ): string {
   switch (standing) {
     case 'accepted':
       return `accepted in type.yaml: ${because ?? ''}`
     case 'upcast':
-      return `data of version ${against} is brought forward before it is read: ${because ?? ''}`
+      return `data of version ${against} is brought forward before it is read: ${because ?? ''}${
+        uncarried !== undefined
+          ? `, which does not carry this document (${uncarried}): it would be a dead letter; --strict counts it`
+          : witness === undefined
+            ? ''
+            : ', which carries this document'
+      }`
     case 'open model':
       return 'it breaks only data that carries this name with something else, which the writer never spoke of; --strict counts it'
     case 'unknown':
-      return `say it in another way, or accept it in type.yaml: accepted: [{ version: ${version}, against: ${against}, path: "${schemaPath || path}", reason: … }]`
+      return `say it in another way, or accept it in type.yaml: accepted: [{ version: ${version}, against: ${against}${direction === 'FORWARD' ? ', direction: FORWARD' : ''}, rule: ${JSON.stringify(rule)}, path: "${schemaPath || path}", reason: … }]`
     case 'breaks':
       return advice(rule, direction, against, version)
   }

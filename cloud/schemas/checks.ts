@@ -1,9 +1,9 @@
-import { messageOf } from '../../src/errors.ts'
 import type { SchemaFolder } from '../../src/schemas/folder.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
 import { registryOf, type StoredType } from '../../src/schemas/registry.ts'
 import type { CompatibilityMode } from '../../src/schemas/type-file.ts'
-import { type Link, linksBetween, noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
+import { linksBetween, noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
+import { type Carried, carriedOf, faultOfCarrying } from './carrying.ts'
 import { compare, type Comparison, type Version } from './compatibility/compare.ts'
 import type { Finding } from './compatibility/findings.ts'
 import { allRules } from './compatibility/prove.ts'
@@ -36,6 +36,8 @@ export interface JudgedComparison {
   /** Generated documents that the writer accepts and that were shown to the reader; none where something breaks. */
   tried: number
   findings: JudgedFinding[]
+  /** Where upcasters lead from one to the other. */
+  carried?: Carried
 }
 
 export interface CheckedType {
@@ -123,11 +125,15 @@ export function checkType(
   const versions = versionsOf(stored)
   const comparisons = judgedVersions(type, versions, folder, all).flatMap((version) =>
     pairsOf(mode, versions, version).map(({ against, direction }) => {
-      const { answer, findings, tried } = compareVersions(stored, { version, against, direction }, formats)
-      const carries = (document: Json): string | undefined =>
-        faultOfCarrying(document, linksBetween(type, against, version, { registry, upcasts }), stored)
-      const judged = findings.map((one) => judge(one, { folder, type, version, against, direction, carries }))
-      return { type, version, against, direction, answer, tried, findings: judged }
+      const pair = { version, against, direction }
+      const links = linksBetween(type, against, version, { registry, upcasts })
+      const reader = versionAt(stored, version)
+      const { answer, findings, tried } = compareVersions(stored, pair, formats)
+      const carries = (document: Json): string | undefined => faultOfCarrying(document, links, reader)
+      const judged = findings.map((one) => judge(one, { folder, type, ...pair, carries }))
+      const isCarried = judged.some(({ standing }) => standing === 'upcast')
+      const carried = isCarried ? { carried: carriedOf(versionAt(stored, against), reader, links) } : {}
+      return { type, ...pair, answer, tried, findings: judged, ...carried }
     }),
   )
   return { type, mode, comparisons }
@@ -153,24 +159,6 @@ export function compareVersions(
 const withoutFormats: typeof allRules = {
   ...allRules,
   format: { of: ['format'], holds: () => 'holds' },
-}
-
-/** What becomes of a document that is brought forward; undefined: the later version takes it. */
-function faultOfCarrying(
-  document: Json,
-  links: readonly Link[],
-  { versions }: StoredType,
-): string | undefined {
-  try {
-    const carried = links.reduce<unknown>(
-      (data, { upcast }) => (upcast ? upcast.apply(data) : data),
-      document,
-    )
-    const fault = versions.get(links.at(-1)?.to ?? 0)?.validate.first(carried)
-    return fault && `${fault.instancePath || '/'} ${fault.message ?? fault.keyword}`
-  } catch (error) {
-    return messageOf(error).slice(0, 200)
-  }
 }
 
 function versionAt({ versions }: StoredType, version: number): Version {

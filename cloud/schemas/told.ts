@@ -1,3 +1,4 @@
+import type { Carried } from './carrying.ts'
 import type { CheckedFolder, Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
 import type { Finding } from './compatibility/findings.ts'
 import type { Json } from './language/json.ts'
@@ -42,6 +43,7 @@ export function comparisonText({
   direction,
   answer,
   findings,
+  carried,
 }: JudgedComparison): string {
   const asked =
     direction === 'BACKWARD'
@@ -50,7 +52,14 @@ export function comparisonText({
   return [
     `${type} ${against} to ${version}  ${direction}: ${asked}: ${answer}`,
     ...findings.map((one) => findingText(one, { version, against, direction })),
+    ...(carried ? [carriedText(carried)] : []),
   ].join('\n')
+}
+
+function carriedText({ tried, failed, example, fault }: Carried): string {
+  const count = `  the upcasters carry ${tried - failed} of ${tried} generated documents`
+  if (example === undefined) return count
+  return `${count}; not ${cut(JSON.stringify(example), witnessMax)} (${fault ?? ''})`
 }
 
 interface Pair {

@@ -156,6 +156,7 @@ describe('tidegate schema check', () => {
       code: 0,
       text: expect.stringContaining('which does not carry this document (/temperature must be <= 20)'),
     })
+    expect((await schema('check')).text).toMatch(/the upcasters carry \d+ of \d+ generated documents; not \{/)
     expect((await schema('check', '--strict')).code).toBe(1)
   })
 

@@ -1,7 +1,7 @@
 import { messageOf } from '../../src/errors.ts'
 import type { Link } from '../../src/schemas/upcast/chain.ts'
-import type { Version } from './compatibility/compare.ts'
 import { generatedOf } from './compatibility/examples.ts'
+import type { Version } from './compatibility/version.ts'
 import type { Json } from './language/json.ts'
 
 /** What upcasters make of generated documents of the earlier version. */

@@ -4,9 +4,10 @@ import { registryOf, type StoredType } from '../../src/schemas/registry.ts'
 import type { CompatibilityMode } from '../../src/schemas/type-file.ts'
 import { linksBetween, noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
 import { type Carried, carriedOf, faultOfCarrying } from './carrying.ts'
-import { compare, type Comparison, type Version } from './compatibility/compare.ts'
+import { compare, type Comparison } from './compatibility/compare.ts'
 import type { Finding } from './compatibility/findings.ts'
 import { allRules } from './compatibility/prove.ts'
+import type { Version } from './compatibility/version.ts'
 import type { Json } from './language/json.ts'
 
 /** `BACKWARD`: what was written by the earlier version is read by the later one; `FORWARD`: the other way about. */

@@ -1,4 +1,3 @@
-import type { Validate } from '../../../src/schemas/compiler.ts'
 import { Maker } from '../documents/maker.ts'
 import { Random } from '../documents/random.ts'
 import type { Json } from '../language/json.ts'
@@ -8,14 +7,8 @@ import { explains, Judges, showsIn } from './evidence.ts'
 import { type Finding, findingOf, inOrder, keyOfGap, type Shown, tooMuch, unexplained } from './findings.ts'
 import type { Rule } from './goal.ts'
 import { allRules, type Gap, gapsOf } from './prove.ts'
+import type { Version } from './version.ts'
 import { smaller, witnessOf } from './witness.ts'
-
-/** A version of a type, as it lies on the disk and as it is checked. */
-export interface Version {
-  version: number
-  schema: Json
-  validate: Validate
-}
 
 /**
  * `compatible`: by rule, and no generated document says otherwise. `incompatible`: there is a document, confirmed by the validators of

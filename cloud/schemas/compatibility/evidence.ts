@@ -4,9 +4,9 @@ import { isMapping, type Json } from '../language/json.ts'
 import { escaped, valueOf } from '../language/node.ts'
 import { OutOfWork, type Work } from '../language/work.ts'
 import { textsOf } from '../language/words.ts'
-import type { Version } from './compare.ts'
 import type { Place } from './goal.ts'
 import type { Gap } from './prove.ts'
+import type { Version } from './version.ts'
 import { isIn } from './witness.ts'
 
 /** What is written in a schema is gone through for each value, as a rule in part. */
@@ -54,7 +54,7 @@ export class Judges {
 function valuesIn(document: Json): number {
   if (typeof document !== 'object' || document === null) return 1
   let count = 1
-  for (const value of Object.values(document)) count += valuesIn(value as Json)
+  for (const value of Object.values(document)) count += valuesIn(value)
   return count
 }
 

@@ -3,8 +3,8 @@ import { Random } from '../documents/random.ts'
 import type { Json } from '../language/json.ts'
 import { SchemaDocument } from '../language/node.ts'
 import { OutOfWork, Work } from '../language/work.ts'
-import type { Version } from './compare.ts'
 import { Judges } from './evidence.ts'
+import type { Version } from './version.ts'
 
 const madeStepsMax = 50_000
 const judgedStepsMax = 5_000_000

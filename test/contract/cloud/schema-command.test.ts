@@ -40,6 +40,9 @@ async function schema(...words: string[]): Promise<{ text: string; code: number 
   return { text: lines.join('\n'), code }
 }
 
+const serial = (pattern: string, format: string): object => ({
+  properties: { code: { type: 'string', pattern, format } },
+})
 const coded = (pattern: string): object => ({ properties: { code: { type: 'string', pattern } } })
 
 const of = (maximum: number, more: object = {}): object => ({
@@ -168,12 +171,9 @@ describe('tidegate schema check', () => {
   })
 
   test('what is accepted is so by its rule and its direction: no other finding at the place is, and never what was not looked at', async () => {
-    const version = (pattern: string, format: string): object => ({
-      properties: { code: { type: 'string', pattern, format } },
-    })
     write({
-      [`${climate}/1.json`]: version('^[A-F]{2}$', 'x-serial'),
-      [`${climate}/2.json`]: version('^[A-Z]+$', 'x-code'),
+      [`${climate}/1.json`]: serial('^[A-F]{2}$', 'x-serial'),
+      [`${climate}/2.json`]: serial('^[A-Z]+$', 'x-code'),
       [`${climate}/type.yaml`]: 'accepted: [{ version: 2, rule: pattern, path: /code, reason: x }]\n',
     })
     const { text, code } = await schema('add', climate)
@@ -201,7 +201,6 @@ describe('tidegate schema check', () => {
   })
 
   test('where nothing could be generated, it says so', async () => {
-    const version = (more: object): object => ({ type: 'string', minLength: 5000, ...more })
     write({
       [`${climate}/1.json`]: version({}),
       [`${climate}/2.json`]: version({ title: 'x', minLength: 4999 }),

@@ -111,16 +111,15 @@ export interface Pair {
 const bounds: fc.Arbitrary<{ one: Schema; other: Schema }> = fc
   .record({
     keywords: fc.constantFrom(
-      ...[
-        ['minimum', 'exclusiveMinimum'],
-        ['maximum', 'exclusiveMaximum'],
-        ['minLength', 'minLength'],
-        ['maxLength', 'maxLength'],
-        ['minItems', 'minItems'],
-        ['maxItems', 'maxItems'],
-        ['minProperties', 'minProperties'],
-        ['maxProperties', 'maxProperties'],
-      ],
+      ['minimum', 'exclusiveMinimum'],
+      ['maximum', 'exclusiveMaximum'],
+      ['minLength', 'minLength'],
+      ['maxLength', 'maxLength'],
+      ['minItems', 'minItems'],
+      ['maxItems', 'maxItems'],
+      ['minProperties', 'minProperties'],
+      ['maxProperties', 'maxProperties'],
+      ['multipleOf', 'multipleOf'],
     ),
     type: fc.constantFrom('number', 'integer', undefined),
     base: fc.integer({ min: 1, max: 3 }),
@@ -131,16 +130,33 @@ const bounds: fc.Arbitrary<{ one: Schema; other: Schema }> = fc
   .map(({ keywords, type, base, step, isOpen, isInside }) => {
     const bound = (value: number, open: number): Schema => {
       const keyword = keywords[open] ?? 'minimum'
-      const isOfNumbers = /imum$/i.test(keyword)
+      const isOfNumbers = /imum$|multipleOf/i.test(keyword)
       const schema = { [keyword]: value, ...(isOfNumbers && type !== undefined && { type }) }
       return isInside ? { properties: { a: schema } } : schema
     }
-    return { one: bound(base, isOpen[0]), other: bound(base + step, isOpen[1]) }
+    return { one: bound(base, isOpen[0]), other: bound(Math.max(1, base + step), isOpen[1]) }
   })
 
+/** What the presence of a member asks for, against less and more of it. */
+const dependent: fc.Arbitrary<Schema> = fc.constantFrom<Schema>(
+  {},
+  { required: ['a'] },
+  { required: ['a', 'b'] },
+  { dependentRequired: { a: ['b'] } },
+  { dependentSchemas: { a: { required: ['b'] } } },
+  { dependentSchemas: { a: { maxProperties: 1 } } },
+  { properties: { a: false } },
+)
+
 const near: fc.Arbitrary<Pair> = fc
-  .record({ bounds, seed: fc.nat() })
-  .map(({ bounds: { one, other }, seed }) => ({ writer: one, reader: other, seed }))
+  .record({
+    pair: fc.oneof(
+      { arbitrary: bounds, weight: 4 },
+      { arbitrary: fc.record({ one: dependent, other: dependent }), weight: 1 },
+    ),
+    seed: fc.nat(),
+  })
+  .map(({ pair: { one, other }, seed }) => ({ writer: one, reader: other, seed }))
 
 const edited: fc.Arbitrary<Pair> = fc
   .record({

@@ -70,6 +70,10 @@ interface Question {
   open?: { gap: Gap; shown: Shown }
 }
 
+function isDeclared({ declared }: Question): boolean {
+  return declared.length > 0
+}
+
 class Comparing {
   readonly #from: Node
   readonly #to: Node
@@ -117,7 +121,6 @@ class Comparing {
 
   /** Looks for documents that show what was not proven; first for what would be in the way. */
   search(): void {
-    const isDeclared = ({ declared }: Question): boolean => declared.length > 0
     const inTurn = [
       ...this.#questions.filter(isDeclared),
       ...this.#questions.filter((one) => !isDeclared(one)),

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { registerSchemaCommand } from '../../../cloud/schemas/command.ts'
+import { publishFile, publishInLock } from '../../../cloud/schemas/publishing.ts'
 
 let dir: string
 beforeEach(() => {
@@ -202,8 +203,8 @@ describe('tidegate schema check', () => {
 
   test('where nothing could be generated, it says so', async () => {
     write({
-      [`${climate}/1.json`]: version({}),
-      [`${climate}/2.json`]: version({ title: 'x', minLength: 4999 }),
+      [`${climate}/1.json`]: { type: 'string', minLength: 5000 },
+      [`${climate}/2.json`]: { type: 'string', minLength: 4999 },
     })
     await schema('add', climate)
     expect(await schema('check')).toMatchObject({ code: 0, text: expect.stringContaining('by rule alone') })
@@ -336,6 +337,20 @@ describe('tidegate schema add', () => {
       code: 'SCHEMA_FILE',
       message: expect.stringContaining(`the same as ${climate}/1.json`),
     })
+  })
+
+  test('what has come into the lock meanwhile stays there, and no file is written over', () => {
+    write({ 'schemas.lock': `${'a'.repeat(64)}  com.acme.power/1.json\n` })
+    publishInLock(dir, new Map([[`${climate}/1.json`, 'b'.repeat(64)]]))
+    expect(read('schemas.lock')).toBe(
+      `${'b'.repeat(64)}  ${climate}/1.json\n${'a'.repeat(64)}  com.acme.power/1.json\n`,
+    )
+    expect(() => publishInLock(dir, new Map([[`${climate}/1.json`, 'c'.repeat(64)]]))).toThrow(
+      'another digest',
+    )
+    write({ [`${climate}/1.json`]: 'theirs' })
+    expect(() => publishFile(join(dir, climate, '1.json'), Buffer.from('ours'))).toThrow('meanwhile')
+    expect(read(`${climate}/1.json`)).toBe('theirs')
   })
 
   test('two types share a lock, each line of it its own', async () => {

@@ -7,6 +7,7 @@ import { faultOfVerdict, verdictOf } from '../../support/cloud/schemas/verdicts.
 
 const quick = { documents: 50 }
 const text = (pattern: string): object => ({ type: 'string', pattern })
+const ofKind = (kind: string, more: object): object => ({ properties: { kind: { const: kind }, ...more } })
 const bounded = (maximum: number): object => ({ properties: { 'a/b': { items: { maximum } } } })
 
 const kinds = (count: number): object => ({
@@ -64,12 +65,11 @@ describe('compatibility of schemas, by cases', () => {
   })
 
   test('a name that the writer describes in one of its ways is declared there, and what breaks there is a break', () => {
-    const of = (kind: string, more: object): object => ({ properties: { kind: { const: kind }, ...more } })
     const writer = {
       type: 'object',
       required: ['kind'],
       properties: { kind: { enum: ['A', 'B'] } },
-      oneOf: [of('A', { a: { type: 'string' } }), of('B', {})],
+      oneOf: [ofKind('A', { a: { type: 'string' } }), ofKind('B', {})],
     }
     const reader = { ...writer, properties: { ...writer.properties, a: { type: 'integer' } } }
     expect(verdictOf(writer, reader).findings).toContainEqual(

@@ -8,7 +8,7 @@ import { byteSize, duration } from '../src/units.ts'
 import { batchLimits } from '../src/contract/batch.ts'
 import { wire } from '../src/contract/wire.ts'
 import { formats } from './admission/codecs/decode.ts'
-import { avroEncodings } from './admission/codecs/settings.ts'
+import { avroEncodings, emptyMessages, unknownFields } from './admission/codecs/settings.ts'
 import { profileFaults } from './admission/profiles.ts'
 import { routeFaults } from './admission/routes/route-faults.ts'
 import { routeActions } from './admission/routes/routes.ts'
@@ -37,6 +37,8 @@ const route = z
     schema: z.union([file, z.array(file).min(1).max(64)]).optional(),
     message: z.string().min(1).optional(),
     encoding: z.enum(avroEncodings).optional(),
+    unknown: z.enum(unknownFields).optional(),
+    empty: z.enum(emptyMessages).optional(),
     idFrom: z.string().optional(),
     timeFrom: z.string().optional(),
     timeOffset: z.string().optional(),

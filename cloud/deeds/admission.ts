@@ -8,9 +8,11 @@ import {
   eventTypePattern,
   isSystemType,
   limits,
+  type PayloadFormat,
   payloadFormats,
   rejectedType,
 } from '../../src/contract/event.ts'
+import { envelopeIn } from '../../src/contract/sent.ts'
 import { firstFitting, versionNamed } from '../../src/schemas/fitting.ts'
 import { schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { TidegateError } from '../../src/errors.ts'
@@ -54,7 +56,7 @@ export function admittedReading(
   if (rejection.truncated) throw refusedBecause('its payload was cut at the quarantine limit')
   const bytes = Buffer.from(rejection.payload, 'base64')
   const payload = rejection.format === undefined ? parsed(bytes) : decodedOf(rejection)
-  const envelope = readEnvelope(payload)
+  const envelope = readEnvelope(payload, rejection.format)
   const type = request.type ?? rejection.type ?? envelope?.type
   if (type === undefined || !eventTypePattern.test(type) || isSystemType(type))
     throw refusedBecause('it has no type that an event may have', 'say which: type')
@@ -116,11 +118,13 @@ function parsed(payload: Buffer): unknown {
   throw refusedBecause('its payload is not JSON in UTF-8')
 }
 
-function readEnvelope(payload: unknown): z.infer<typeof envelopeSchema> | undefined {
-  const isCloudEvent =
-    typeof payload === 'object' && payload !== null && Object.hasOwn(payload, 'specversion')
-  if (!isCloudEvent) return undefined
-  const { data, error } = envelopeSchema.safeParse(payload)
+function readEnvelope(
+  payload: unknown,
+  format: PayloadFormat | undefined,
+): z.infer<typeof envelopeSchema> | undefined {
+  const envelope = envelopeIn(payload, format)
+  if (!envelope) return undefined
+  const { data, error } = envelopeSchema.safeParse(envelope)
   if (data) return data
   const [issue] = error.issues
   throw refusedBecause(`its envelope is invalid: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)

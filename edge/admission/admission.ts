@@ -41,6 +41,8 @@ export interface Admitted {
   timeFault?: string
   /** Why it goes in the normal lane and not in the high one, where it was to go. */
   lowered?: LoweredBy
+  /** Bytes of its payload that its schema does not know; absent: none. */
+  skippedBytes?: number
 }
 
 /** `profile`: its device's does not allow the high lane. `rate`: its device puts too much there. */
@@ -166,6 +168,7 @@ function accept(
   const admitted: Admitted = implausible ? { submission, implausible } : { submission }
   if (reading.timeFault !== undefined) admitted.timeFault = reading.timeFault
   if (lowered !== undefined) admitted.lowered = lowered
+  if (decoded && decoded.skippedBytes > 0) admitted.skippedBytes = decoded.skippedBytes
   return admitted
 }
 

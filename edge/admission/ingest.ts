@@ -179,6 +179,7 @@ class OutboxIngest implements Ingest {
   #tell({ deviceId, topic }: Message, admitted: Admitted, kind: Admission['kind']): PublishResult {
     if (kind === 'shed') return kind
     if (admitted.implausible) this.#options.observer.implausibleClock()
+    if (admitted.skippedBytes !== undefined) this.#options.observer.skipped(admitted.skippedBytes)
     if (admitted.timeFault !== undefined) this.#tellOfTime(deviceId, topic, admitted.timeFault)
     if (admitted.rejected) {
       this.#tellOfQuarantine(deviceId, topic, admitted)

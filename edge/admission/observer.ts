@@ -32,6 +32,8 @@ export interface IngestObserver {
   lowered(by: LoweredBy): void
   /** The time that a device gave could not be read. */
   unreadableTime(): void
+  /** Bytes of a payload that are not in its event, since its schema does not know them. */
+  skipped(bytes: number): void
 }
 
 export const silentIngestObserver: IngestObserver = {
@@ -41,4 +43,5 @@ export const silentIngestObserver: IngestObserver = {
   implausibleClock() {},
   lowered() {},
   unreadableTime() {},
+  skipped() {},
 }

@@ -1,6 +1,8 @@
 import { eventIdPattern, limits } from '../../src/contract/event.ts'
+import { envelopeIn, isSent } from '../../src/contract/sent.ts'
 import type { Fault } from './quarantine.ts'
-import { type EventMatch, valueAt } from './routes/routes.ts'
+import { valueAt } from './codecs/paths.ts'
+import type { EventMatch } from './routes/routes.ts'
 import { readTime, type TimeRead } from './event-time.ts'
 
 /** What a device said, before the gateway adds what only it may say (source, ledger place). */
@@ -25,8 +27,8 @@ export type ReadingResult =
 
 /** A payload is a CloudEvent if it says so; everything else is plain data. */
 export function readMessage(value: unknown, match: EventMatch): ReadingResult {
-  if (isObject(value) && Object.hasOwn(value, 'specversion')) return readCloudEvent(value, match)
-  return readPlain(value, match)
+  const envelope = envelopeIn(value, match.route.decode?.format)
+  return envelope ? readCloudEvent(envelope, match) : readPlain(value, match)
 }
 
 function readPlain(value: unknown, match: EventMatch): ReadingResult {
@@ -44,11 +46,9 @@ function readPlain(value: unknown, match: EventMatch): ReadingResult {
   return { ok: true, reading }
 }
 
-/** In Protobuf the zero of a field may be that it was not sent: it would be the ID, or the time, of all that leave it out. */
 function givenAt(value: unknown, path: readonly string[], { route }: EventMatch): unknown {
   const found = valueAt(value, path)
-  const mayBeAbsent = route.decode?.format === 'protobuf'
-  return mayBeAbsent && (found === 0 || found === '0' || found === '') ? undefined : found
+  return isSent(found, route.decode?.format) ? found : undefined
 }
 
 /** The time of a reading is the one it gave, however it came; what cannot be read does not take the reading with it. */
@@ -152,10 +152,6 @@ function isJsonType(value: unknown): boolean {
 
 function isNumberOrBoolean(value: unknown): value is number | boolean {
   return typeof value === 'number' || typeof value === 'boolean'
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function refused(reason: Fault['reason'], detail: string, id: unknown): ReadingResult {

@@ -70,6 +70,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   const held = counter('devices_held_total', 'Times a device was not read since it was over a rate')
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
   const times = counter('unreadable_times_total', 'Events whose device gave a time that cannot be read')
+  const skipped = counter('payload_skipped_bytes_total', 'Bytes of payloads that are not in their events')
   const lowered = counter('lowered_events_total', 'Events lowered from the high lane to the normal one', {
     by: loweredBy,
   })
@@ -93,6 +94,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     acknowledged: (waitMs) => waits.observe(waitMs / 1000),
     implausibleClock: () => clocks.inc(),
     unreadableTime: () => times.inc(),
+    skipped: (bytes) => skipped.inc(bytes),
     lowered: (by) => lowered.inc({ by }),
     subscriptionRefused: () => subscriptions.inc(),
     notKept: (what) => notKept.inc({ what }),

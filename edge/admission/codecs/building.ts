@@ -6,6 +6,9 @@ export type JsonObject = Record<string, unknown>
 
 export const keyFault = 'a key of a map is neither a text nor a whole number'
 
+/** As deep as Protobuf itself reads (protobuf.dev, "recursion limit"): of a Struct each level of JSON is two messages. */
+const nestingMax = 100
+
 /** Longer ones are refused: to write a number of bytes in decimal digits takes a time that grows with its square (G7). */
 export const bigNumberBytesMax = 128
 
@@ -22,15 +25,21 @@ export class Building {
   #textBytes = 0
   #containers = 0
   #depth = 0
+  #nesting = 0
   skippedBytes = 0
 
   constructor({ textBytesMax }: DecodeBounds) {
     this.#textBytesMax = textBytesMax
   }
 
-  /** An object or an array begins. */
+  /** An object or an array begins, and what follows is in it until it is left. */
   enter(): void {
     this.deeper()
+    this.container()
+  }
+
+  /** One more object or array. */
+  container(): void {
     this.#containers += 1
     if (this.#containers > containersMax)
       throw new DecodeFault('TOO_MANY_VALUES', `there are more than ${containersMax} objects and arrays`)
@@ -48,6 +57,20 @@ export class Building {
     this.#depth -= 1
   }
 
+  /** What follows is within something that JSON may have no level for: who has a thousand is refused before the stack is full. */
+  nest(): void {
+    this.#nesting += 1
+    if (this.#nesting > nestingMax)
+      throw new DecodeFault(
+        'TOO_DEEP',
+        `there are more than ${nestingMax} messages, groups or tags within one another`,
+      )
+  }
+
+  unnest(): void {
+    this.#nesting -= 1
+  }
+
   /** So many bytes of JSON more. */
   charge(textBytes: number): void {
     this.#textBytes += textBytes
@@ -56,6 +79,11 @@ export class Building {
         'PAYLOAD_TOO_LARGE',
         `as JSON it has more than the ${this.#textBytesMax} bytes that are allowed`,
       )
+  }
+
+  /** Text that was counted, and of which something else is made. */
+  giveBack(value: unknown): void {
+    this.#textBytes -= typeof value === 'string' ? value.length + 3 : String(value).length + 1
   }
 
   none(): null {

@@ -1,6 +1,6 @@
-import { type Building, bigInteger, type JsonObject, keyFault } from './building.ts'
-import type { ByteReader } from './bytes.ts'
-import { type Decode, type DecodeBounds, malformed } from './decode.ts'
+import { type Building, bigInteger, bigNumberBytesMax, type JsonObject, keyFault } from './building.ts'
+import { ByteReader } from './bytes.ts'
+import { type Decode, type DecodeBounds, DecodeFault, malformed } from './decode.ts'
 import { decoding } from './decoding.ts'
 import { timeText } from './times.ts'
 
@@ -68,11 +68,25 @@ function* chunks(reader: ByteReader, kind: number): Generator<number | bigint> {
   }
 }
 
-function bytesOf(reader: ByteReader, info: number): Buffer {
+/** Chunks are added up first, and then copied to one place: a view of each would be a hundred times what a chunk is (G7). */
+function bytesOf(reader: ByteReader, info: number, lengthMax = Infinity): Buffer {
   if (info !== indefinite) return reader.take(argument(reader, info))
-  const parts: Buffer[] = []
-  for (const length of chunks(reader, major.bytes)) parts.push(reader.take(length))
-  return Buffer.concat(parts)
+  const { bytes, at, end } = reader
+  let length = 0
+  for (const chunk of chunks(reader, major.bytes)) {
+    reader.pass(chunk)
+    length += Number(chunk)
+    if (length > lengthMax)
+      throw new DecodeFault('NUMBER_OUT_OF_RANGE', `a number has more than ${lengthMax} bytes`)
+  }
+  const whole = Buffer.allocUnsafe(length)
+  const again = new ByteReader(bytes, at, end)
+  let to = 0
+  for (const chunk of chunks(again, major.bytes)) {
+    const from = again.pass(chunk)
+    to += bytes.copy(whole, to, from, again.at)
+  }
+  return whole
 }
 
 function textOf(reader: ByteReader, building: Building, info: number): string {
@@ -127,13 +141,12 @@ function tagged(reader: ByteReader, building: Building, tag: number | bigint): u
   const isBytes = initial >> 5 === major.bytes
   if (isBytes && (tag === tags.bignum || tag === tags.negativeBignum)) {
     reader.byte()
-    const value = bigInteger(bytesOf(reader, initial & 0x1f), { signed: false })
+    const value = bigInteger(bytesOf(reader, initial & 0x1f, bigNumberBytesMax), { signed: false })
     return building.integer(tag === tags.bignum ? value : -1n - value)
   }
-  // A tag within a tag is a level as well: who has a thousand is refused before the stack is full.
-  building.deeper()
+  building.nest()
   const value = readItem(reader, building)
-  building.leave()
+  building.unnest()
   return tag === tags.epoch && typeof value === 'number' ? epochText(value, building) : value
 }
 

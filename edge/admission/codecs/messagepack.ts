@@ -2,7 +2,7 @@ import { type Building, type JsonObject, keyFault } from './building.ts'
 import type { ByteReader } from './bytes.ts'
 import { type Decode, type DecodeBounds, malformed } from './decode.ts'
 import { decoding } from './decoding.ts'
-import { timeText } from './times.ts'
+import { fractionOf, timeText } from './times.ts'
 
 /** MessagePack (github.com/msgpack/msgpack/blob/master/spec.md): one object, as JSON. */
 export function messagePackDecoder(bounds: DecodeBounds): Decode {
@@ -93,21 +93,29 @@ function keyOf(reader: ByteReader, building: Building): string {
 
 const timestamp = -1
 
-/** Of the extension types the specification knows one, the timestamp. One that is in no year from 1 to 9999 stays its seconds. */
+/** Of the extension types the specification knows one, the timestamp. One that is in no year from 1 to 9999 stays its seconds, with their fraction. */
 function extension(reader: ByteReader, building: Building, length: number): string {
   const type = (reader.byte() << 24) >> 24
   if (type !== timestamp) throw malformed(`extension type ${type} has no form in JSON`)
   const [seconds, nanos] = timestampOf(reader, length)
-  return building.ascii(timeText(seconds, nanos) ?? String(seconds))
+  if (nanos >= 1e9) throw malformed('a timestamp has more nanoseconds than a second')
+  return building.ascii(timeText(Number(seconds), nanos) ?? secondsText(seconds, nanos))
 }
 
-function timestampOf(reader: ByteReader, length: number): [seconds: number, nanos: number] {
-  if (length === 4) return [reader.uint32(), 0]
+function timestampOf(reader: ByteReader, length: number): [seconds: bigint, nanos: number] {
+  if (length === 4) return [BigInt(reader.uint32()), 0]
   if (length === 8) {
     const both = reader.uint64()
-    return [Number(both & 0x3_ffff_ffffn), Number(both >> 34n)]
+    return [both & 0x3_ffff_ffffn, Number(both >> 34n)]
   }
   if (length !== 12) throw malformed(`a timestamp of ${length} bytes is none`)
   const nanos = reader.uint32()
-  return [Number(int(64, reader.uint64())), nanos]
+  return [int(64, reader.uint64()), nanos]
+}
+
+/** Seconds since 1970 with 0, 3, 6 or 9 digits behind the point; nanoseconds are counted upwards also before it. */
+function secondsText(seconds: bigint, nanos: number): string {
+  const isBefore = seconds < 0n && nanos > 0
+  if (!isBefore) return `${seconds}${fractionOf(nanos)}`
+  return `-${-seconds - 1n}${fractionOf(1e9 - nanos)}`
 }

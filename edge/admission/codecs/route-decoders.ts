@@ -1,13 +1,16 @@
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { messageOf, TidegateError } from '../../../src/errors.ts'
 import { avroBinaryDecoder, avroSingleObjectDecoder } from './avro/binary.ts'
-import { parseAvroSchema } from './avro/schema.ts'
+import { fingerprintOf, readingForm } from './avro/fingerprint.ts'
+import { type AvroSchema, parseAvroSchema } from './avro/schema.ts'
 import { cborDecoder } from './cbor.ts'
 import type { Decode, DecodeBounds } from './decode.ts'
 import { messagePackDecoder } from './messagepack.ts'
+import { pathOf } from './paths.ts'
 import { importsOf, messageIn, type ProtoFile } from './protobuf/files-protobufjs.ts'
 import { protobufDecoder } from './protobuf/message.ts'
+import { faultOfPath } from './protobuf/paths.ts'
 import { filesOf, type PayloadSettings } from './settings.ts'
 
 const fileBytesMax = 1 << 20
@@ -29,7 +32,8 @@ export function loadDecoders<R extends PayloadSettings>(
       if (decode) decoders.set(route, decode)
     } catch (error) {
       const several = error instanceof AggregateError ? (error.errors as unknown[]) : [error]
-      faults.push(...several.map((one) => `routes[${index}].schema: ${messageOf(one)}`))
+      const keyOf = (one: unknown): string => (one instanceof KeyFault ? one.key : 'schema')
+      faults.push(...several.map((one) => `routes[${index}].${keyOf(one)}: ${messageOf(one)}`))
     }
   }
   if (faults.length === 0) return decoders
@@ -40,27 +44,68 @@ export function loadDecoders<R extends PayloadSettings>(
   })
 }
 
-function load(
-  { format, schema, message = '', encoding }: PayloadSettings,
-  bounds: DecodeBounds,
-): Decode | undefined {
-  const files = filesOf(schema)
-  switch (format) {
+/** What is wrong is not the schema, but what another key says of it. */
+class KeyFault extends Error {
+  readonly key: keyof PayloadSettings
+
+  constructor(key: keyof PayloadSettings, message: string) {
+    super(message)
+    this.name = 'KeyFault'
+    this.key = key
+  }
+}
+
+function load(route: PayloadSettings, bounds: DecodeBounds): Decode | undefined {
+  switch (route.format) {
     case 'cbor':
       return cborDecoder(bounds)
     case 'messagepack':
       return messagePackDecoder(bounds)
     case 'protobuf':
-      return protobufDecoder(messageIn(protoFiles(files[0] ?? ''), message), bounds)
-    case 'avro': {
-      const schemas = all(files, (file) => parseAvroSchema(JSON.parse(readText(file))))
-      const [only] = schemas
-      return encoding === 'binary' && only
-        ? avroBinaryDecoder(only, bounds)
-        : avroSingleObjectDecoder(schemas, bounds)
-    }
+      return loadProtobuf(route, bounds)
+    case 'avro':
+      return loadAvro(route, bounds)
     default:
       return undefined
+  }
+}
+
+function loadProtobuf(route: PayloadSettings, bounds: DecodeBounds): Decode {
+  const [file = ''] = filesOf(route.schema)
+  const message = messageIn(protoFiles(file), route.message ?? '')
+  const faults: Error[] = []
+  for (const key of ['idFrom', 'timeFrom'] as const) {
+    const path = pathOf(route[key])
+    const fault = path && faultOfPath(message, path)
+    if (fault !== undefined) faults.push(new KeyFault(key, fault))
+  }
+  if (faults.length > 0) throw new AggregateError(faults)
+  return protobufDecoder(message, bounds, route)
+}
+
+function loadAvro({ schema, encoding }: PayloadSettings, bounds: DecodeBounds): Decode {
+  const files = all(filesOf(schema), (file) => ({
+    file,
+    schema: parseAvroSchema(JSON.parse(readText(file))),
+  }))
+  const schemas = files.map((one) => one.schema)
+  const [only] = schemas
+  if (encoding === 'binary' && only) return avroBinaryDecoder(only, bounds)
+  refuseAmbiguous(files)
+  return avroSingleObjectDecoder(schemas, bounds)
+}
+
+/** A payload says the fingerprint of its schema, which does not cover logical types: of two that differ in those it says neither. */
+function refuseAmbiguous(files: readonly { file: string; schema: AvroSchema }[]): void {
+  const before = new Map<string, { file: string; form: string }>()
+  for (const { file, schema } of files) {
+    const fingerprint = fingerprintOf(schema).toString('hex')
+    const [form, other] = [readingForm(schema), before.get(fingerprint)]
+    if (other && other.form !== form)
+      throw new Error(
+        `${other.file} and ${file} have one fingerprint, ${fingerprint}, and are read differently: it does not cover logical types and scale, so that nothing says which of the two a payload is of; give them routes of their own, or the newer another name`,
+      )
+    before.set(fingerprint, { file, form })
   }
 }
 
@@ -79,22 +124,35 @@ function all<T>(files: readonly string[], read: (file: string) => T): T[] {
   return values
 }
 
-/** A .proto file with what it imports, at whatever remove, from its own folder. */
+/** A .proto file with what it imports, at whatever remove. */
 function protoFiles(file: string): ProtoFile[] {
-  const folder = dirname(file)
   const found = new Map<string, ProtoFile>()
-  const wanted = [basename(file)]
-  for (const name of wanted) {
-    if (found.has(name)) continue
+  const wanted = [{ name: basename(file), path: file }]
+  for (const { name, path } of wanted) {
+    if (found.has(path)) continue
     if (found.size >= filesMax) throw new Error(`${file}: it imports more than ${filesMax} files`)
-    if (isAbsolute(name) || name.split('/').includes('..'))
-      throw new Error(`${file}: ${name} is imported, and not below ${folder}`)
-    const [one] = all([join(folder, name)], (path) => ({ name, text: readText(path) }))
+    const [one] = all([path], () => ({ name, text: readText(path) }))
     if (!one) continue
-    found.set(name, one)
-    wanted.push(...importsOf(one))
+    found.set(path, one)
+    for (const imported of importsOf(one)) wanted.push({ name: imported, path: pathOfImport(file, imported) })
   }
   return [...found.values()]
+}
+
+/**
+ * Imports are relative to a root that protoc is told (-I), and that is mostly a folder above the file's: it is the folder of the route's
+ * file, or the nearest above it that has the import.
+ */
+function pathOfImport(file: string, name: string): string {
+  const folder = dirname(file)
+  if (isAbsolute(name) || name.split('/').includes('..'))
+    throw new Error(`${file}: ${name} is imported, and not below ${folder}`)
+  for (let root = folder; ; root = dirname(root)) {
+    const path = join(root, name)
+    if (existsSync(path)) return path
+    if (root === dirname(root)) break
+  }
+  throw new Error(`${file}: ${name} is imported, and is neither in ${folder} nor in a folder above it`)
 }
 
 function readText(file: string): string {

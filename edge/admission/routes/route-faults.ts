@@ -1,6 +1,7 @@
 import { deviceIdPattern, eventTypePattern, isSystemType } from '../../../src/contract/event.ts'
+import { pathOf } from '../codecs/paths.ts'
 import { payloadFaults } from '../codecs/settings.ts'
-import { pathOf, type Route } from './routes.ts'
+import type { Route } from './routes.ts'
 import { timeZoneOf } from './time-zone.ts'
 import { filterFault } from './topics.ts'
 
@@ -73,6 +74,8 @@ const forEvents = [
   'schema',
   'message',
   'encoding',
+  'unknown',
+  'empty',
   'idFrom',
   'timeFrom',
   'timeOffset',

@@ -1,5 +1,6 @@
 import type { Lane } from '../../outbox/outbox.ts'
 import type { Decode } from '../codecs/decode.ts'
+import { pathOf } from '../codecs/paths.ts'
 import type { PayloadSettings } from '../codecs/settings.ts'
 import { type TimeZone, timeZoneOf } from './time-zone.ts'
 import { isOwnTopic } from './topics.ts'
@@ -24,10 +25,6 @@ export interface Route extends PayloadSettings {
   action?: RouteAction | undefined
   /** The event type; only absent when the topic captures `{type}`, or the action makes no events. */
   type?: string | undefined
-  /** Where a plain payload holds its event ID: `a.b` or a JSON pointer. */
-  idFrom?: string | undefined
-  /** Where a plain payload holds its time, in a form that `readTime` knows. */
-  timeFrom?: string | undefined
   /** The zone of times that come without an offset: as `timeZoneOf` knows it. */
   timeOffset?: string | undefined
   /** The version of the type that its readings are of, unless they name one themselves; absent: the newest that takes them. */
@@ -135,24 +132,4 @@ function compile(route: Route, decode: Decode | undefined): Matcher {
     if (action !== 'event') return { action }
     return { action, route: compiled, type: type as string, ...(subject === undefined ? {} : { subject }) }
   }
-}
-
-/** `a.b` or the JSON pointer `/a/b` (RFC 6901) as steps. */
-export function pathOf(text: string | undefined): readonly string[] | undefined {
-  if (text === undefined) return undefined
-  if (!text.startsWith('/')) return text.split('.')
-  return text
-    .slice(1)
-    .split('/')
-    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
-}
-
-/** The value at a path, own members only; undefined if there is none. */
-export function valueAt(value: unknown, path: readonly string[]): unknown {
-  let current = value
-  for (const step of path) {
-    if (typeof current !== 'object' || current === null || !Object.hasOwn(current, step)) return undefined
-    current = (current as Record<string, unknown>)[step]
-  }
-  return current
 }

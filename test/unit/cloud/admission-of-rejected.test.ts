@@ -57,6 +57,16 @@ describe('what a rejected reading becomes', () => {
     })
   })
 
+  test('of a CloudEvent in another format: without the attributes that were not sent', () => {
+    const decoded = { specversion: '1.0', id: null, subject: null, time: null, dataschema: null, data: 5 }
+    const event = admitted('x', { format: 'avro', decoded })
+    expect(event).toMatchObject({ id: 'admitted-rejected-x', data: 5, payloadformat: 'avro' })
+    expect(event).not.toHaveProperty('subject')
+    const zeros = { specversion: '1.0', id: '', subject: '', time: '', dataschema: '', data: 5 }
+    expect(admitted('x', { format: 'protobuf', decoded: zeros })).toMatchObject({ data: 5 })
+    expect(() => admitted('x', { format: 'avro', decoded: zeros })).toThrow(/its envelope is invalid: id/)
+  })
+
   test('of another format: what the gateway has read of it, and not what its bytes would be as JSON', () => {
     // In MessagePack this byte is the number 49, and as JSON it is 1.
     const more = { format: 'messagepack', decoded: 49, skippedBytes: 3 }

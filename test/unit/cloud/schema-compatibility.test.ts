@@ -11,6 +11,11 @@ import { faultOfVerdict, verdictOf, versionsOf } from '../../support/cloud/schem
 const quick = { documents: 50 }
 const text = (pattern: string): object => ({ type: 'string', pattern })
 const ofKind = (kind: string, more: object): object => ({ properties: { kind: { const: kind }, ...more } })
+const serial = (format: string, t: object): object => ({
+  type: 'object',
+  properties: { code: { type: 'string', format }, t: { type: 'number', ...t } },
+  required: ['code', 't'],
+})
 const bounded = (maximum: number): object => ({ properties: { 'a/b': { items: { maximum } } } })
 
 const kinds = (count: number): object => ({
@@ -108,12 +113,7 @@ describe('compatibility of schemas, by cases', () => {
 
   test('a document shows what is told of it, and nothing else', () => {
     // What nobody knows of a format cannot be told of a value: that another member breaks says nothing of it.
-    const of = (format: string, t: object): object => ({
-      type: 'object',
-      properties: { code: { type: 'string', format }, t: { type: 'number', ...t } },
-      required: ['code', 't'],
-    })
-    const { findings } = verdictOf(of('x-serial', {}), of('x-code', { maximum: 5 }))
+    const { findings } = verdictOf(serial('x-serial', {}), serial('x-code', { maximum: 5 }))
     expect(findings).toContainEqual(expect.objectContaining({ rule: 'maximum', answer: 'incompatible' }))
     expect(findings).toContainEqual(expect.objectContaining({ rule: 'format', answer: 'unknown' }))
   })

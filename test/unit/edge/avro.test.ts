@@ -2,7 +2,7 @@ import avsc from 'avsc'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { avroBinaryDecoder, avroSingleObjectDecoder } from '../../../edge/admission/codecs/avro/binary.ts'
-import { canonicalForm, fingerprintOf } from '../../../edge/admission/codecs/avro/fingerprint.ts'
+import { canonicalForm, fingerprintOf, readingForm } from '../../../edge/admission/codecs/avro/fingerprint.ts'
 import { parseAvroSchema } from '../../../edge/admission/codecs/avro/schema.ts'
 import type { Decoded } from '../../../edge/admission/codecs/decode.ts'
 
@@ -21,6 +21,8 @@ const fixed = (size: number, logicalType: string, more: object = {}): object => 
   logicalType,
   ...more,
 })
+
+const form = (schema: unknown): string => readingForm(parseAvroSchema({ type: 'array', items: schema }))
 
 /** The examples of the Avro specification (1.12.0, "Binary Encoding"), and values by its rules. */
 const examples: readonly [what: string, schema: unknown, hex: string, value: unknown][] = [
@@ -102,7 +104,7 @@ describe('Avro', () => {
 
   test('a record that holds itself, as deep as values may be', () => {
     expect(read(list, '020204020600')).toMatchObject({
-      value: { value: 1, next: { value: 2, next: { value: 3, next: null } } },
+      value: { value: 1, next: { value: 2, next: { value: 3 } } },
     })
     expect(read(list, '0202'.repeat(40))).toMatchObject({ fault: { reason: 'TOO_DEEP' } })
     const endless = { type: 'record', name: 'R', fields: [{ name: 'r', type: 'R' }] }
@@ -269,6 +271,33 @@ describe('Avro', () => {
     expect(read(schema, '010203')).toMatchObject({ value: { a: 'AQ==', b: 'Ag==', c: 'Aw==' } })
   })
 
+  test('a field whose union has null is left out where it is that, as in JSON; elsewhere null is null', () => {
+    const optional = {
+      type: 'record',
+      name: 'R',
+      fields: [
+        { name: 'a', type: 'null' },
+        { name: 'b', type: ['null', 'int'] },
+      ],
+    }
+    expect(read(optional, '00')).toMatchObject({ value: { a: null } })
+    expect(JSON.stringify(read(optional, '00'))).not.toContain('"b"')
+    expect(read(optional, '0202')).toMatchObject({ value: { a: null, b: 1 } })
+    expect(read({ type: 'array', items: ['null', 'int'] }, '0400020200')).toMatchObject({ value: [null, 1] })
+    expect(read({ type: 'map', values: ['null', 'int'] }, '0202610000')).toMatchObject({ value: { a: null } })
+  })
+
+  test('schemas of one fingerprint that are read differently are told apart', () => {
+    const decimal = (scale: number): unknown => logical('bytes', 'decimal', { precision: 9, scale })
+    expect(form(decimal(2))).not.toBe(form(decimal(3)))
+    expect(form(decimal(2))).not.toBe(form('bytes'))
+    expect(form(fixed(16, 'uuid'))).not.toBe(form({ type: 'fixed', name: 'f', size: 16 }))
+    expect(form(logical('long', 'timestamp-millis'))).not.toBe(form(logical('long', 'timestamp-micros')))
+    // What is as if it were not there.
+    expect(form(logical('long', 'nobody-knows'))).toBe(form('long'))
+    expect(form(logical('int', 'decimal', { precision: 2 }))).toBe(form('int'))
+  })
+
   test('what another library writes is what it was', () => {
     const schema = {
       type: 'record',
@@ -305,7 +334,8 @@ describe('Avro', () => {
     })
     fc.assert(
       fc.property(reading, (one) => {
-        const value = { ...one, b: one.b.toString('base64') }
+        const { o, ...rest } = one
+        const value = { ...rest, ...(o !== null && { o }), b: one.b.toString('base64') }
         expect(decode(type.toBuffer(one))).toMatchObject({ ok: true, value })
       }),
     )

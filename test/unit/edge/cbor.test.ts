@@ -1,6 +1,6 @@
 import { encode } from 'cborg'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { cborDecoder } from '../../../edge/admission/codecs/cbor.ts'
 import type { Decoded } from '../../../edge/admission/codecs/decode.ts'
 
@@ -127,6 +127,18 @@ describe('CBOR', () => {
     // A text at its bytes, and U+0001 as the six characters that JSON writes for it.
     expect(faultOf(`7a000186a0${'61'.repeat(100_000)}`)).toContain('PAYLOAD_TOO_LARGE')
     expect(faultOf(`7a00004e20${'01'.repeat(20_000)}`)).toContain('PAYLOAD_TOO_LARGE')
+  })
+
+  test('bytes in chunks take the room of what is in them, however many chunks that are (G7)', () => {
+    const views = vi.spyOn(Buffer.prototype, 'subarray')
+    const concat = vi.spyOn(Buffer, 'concat')
+    expect(valueOf(`5f${'40'.repeat(100_000)}4101ff`)).toBe('AQ==')
+    expect(valueOf(`c25f${'40'.repeat(100_000)}4101ff`)).toBe(1)
+    expect(views.mock.calls.length + concat.mock.calls.length).toBeLessThan(10)
+    vi.restoreAllMocks()
+    // A number of too many bytes is read no further; this one has no end.
+    expect(faultOf(`c25f${'41ff'.repeat(129)}`)).toContain('NUMBER_OUT_OF_RANGE')
+    expect(faultOf(`5f${`58c8${'00'.repeat(200)}`.repeat(400)}ff`)).toContain('PAYLOAD_TOO_LARGE')
   })
 
   test('what another library writes is what it was, whatever JSON it is', () => {

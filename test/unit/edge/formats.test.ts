@@ -17,6 +17,8 @@ const now = Date.UTC(2026, 5, 1, 12)
 const bounds = { textBytesMax: 1000 }
 const type = 'com.acme.climate'
 const proto = `syntax = "proto3"; message M { double temperature = 1; int64 at_ns = 2; uint64 count = 3; }`
+const cloudEvent = `syntax = "proto3"; message E { string specversion = 1; string id = 2; string subject = 3; string time = 4;
+  string dataschema = 5; string datacontenttype = 6; int64 count = 7; D data = 8; string expirytime = 9; string type = 10; message D { double temperature = 1; } }`
 
 const routes: [Route, Decode][] = [
   [
@@ -35,6 +37,10 @@ const routes: [Route, Decode][] = [
       timeFrom: 'atNs',
     },
     protobufDecoder(messageIn([{ name: 'm.proto', text: proto }], 'M'), bounds),
+  ],
+  [
+    { topic: 'cloud-event/{device}', type: 'com.acme.meter', format: 'protobuf' },
+    protobufDecoder(messageIn([{ name: 'm.proto', text: cloudEvent }], 'E'), bounds),
   ],
   [{ topic: 'cbor/{device}', type: 'com.acme.other', format: 'cbor', idFrom: 'n' }, cborDecoder(bounds)],
 ]
@@ -117,7 +123,10 @@ describe('a payload in another format', () => {
   })
 
   test('says how many bytes its schema did not know', () => {
-    expect(admit('proto/a1', '0900000000008035402801').event).toMatchObject({ payloadskipped: 2 })
+    const admitted = admit('proto/a1', '0900000000008035402801')
+    expect(admitted.event).toMatchObject({ payloadskipped: 2 })
+    expect(admitted.skippedBytes).toBe(2)
+    expect(admit('proto/a1', '090000000000803540').skippedBytes).toBeUndefined()
   })
 
   test('is a CloudEvent if it says so, and what is the gateway’s to say is dropped', () => {
@@ -128,6 +137,28 @@ describe('a payload in another format', () => {
       payloadformat: 'cbor',
       payloadsha256: sha256(hex),
       data: { temperature: 1 },
+    })
+  })
+
+  test('is a CloudEvent whose attributes that were not sent are as if they were not in its schema', () => {
+    // specversion and data; then a subject besides; then data alone.
+    const data = '4209090000000000803540'
+    const { event, rejected } = admit('cloud-event/a1', `0a03312e30${data}`)
+    expect(rejected).toBeUndefined()
+    expect(event).toMatchObject({ time: '2026-06-01T12:00:00.000Z', data: { temperature: 21.5 } })
+    for (const name of ['subject', 'dataschema', 'expirytime', 'count'])
+      expect(event).not.toHaveProperty(name)
+    expect(admit('cloud-event/a1', `0a03312e301a0173${data}`).event).toMatchObject({ subject: 's' })
+    expect(admit('cloud-event/a1', data).event.data).toMatchObject({
+      specversion: '',
+      data: { temperature: 21.5 },
+    })
+    // {"specversion": "1.0", "id": null, "subject": null, "data": null}
+    const hex = `a4${text('specversion')}${text('1.0')}${text('id')}f6${text('subject')}f6${text('data')}f6`
+    expect(admit('cbor/a1', hex)).toMatchObject({ event: { data: null } })
+    const said = Buffer.from('{"specversion":"1.0","subject":null,"data":1}').toString('hex')
+    expect(admit(`devices/a1/events/com.acme.other`, said).rejected).toMatchObject({
+      reason: 'ENVELOPE_INVALID',
     })
   })
 
@@ -199,6 +230,8 @@ test.each<[Partial<Route>, string[]]>([
   [{ format: 'avro', schema: 'a.avsc', encoding: 'binary' }, []],
   [{ format: 'protobuf', schema: 'a.proto', message: 'M' }, []],
   [{ format: 'cbor' }, []],
+  [{ format: 'protobuf', schema: 'a.proto', message: 'M', unknown: 'quarantine', empty: 'zeros' }, []],
+  [{ format: 'cbor', unknown: 'keep', empty: 'zeros' }, ['unknown', 'empty']],
   [{ format: 'json' }, []],
   [{ format: 'avro' }, ['schema']],
   [{ format: 'avro', schema: ['a.avsc', 'b.avsc'], encoding: 'binary' }, ['schema']],

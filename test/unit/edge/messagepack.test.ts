@@ -44,7 +44,9 @@ const examples: readonly [what: string, hex: string, value: unknown][] = [
   ['timestamp 32', 'd6ff00000001', '1970-01-01T00:00:01Z'],
   ['timestamp 64', 'd7ff7735940000000001', '1970-01-01T00:00:01.500Z'],
   ['timestamp 96', 'c70cff00000001ffffffffffffffff', '1969-12-31T23:59:59.000000001Z'],
-  ['timestamp 96 of no year', 'c70cff000000007fffffffffffffff', '9223372036854776000'],
+  ['timestamp 96 of no year', 'c70cff000000007fffffffffffffff', '9223372036854775807'],
+  ['timestamp 96 of no year, with its fraction', 'c70cff1dcd65007fffffffffffffff', '9223372036854775807.500'],
+  ['timestamp 96 before all years', 'c70cff1dcd65008000000000000000', '-9223372036854775807.500'],
 ]
 
 describe('MessagePack', () => {
@@ -58,6 +60,10 @@ describe('MessagePack', () => {
     ['0000', 'MALFORMED_PAYLOAD'],
     ['d5050102', 'MALFORMED_PAYLOAD'],
     ['d5ff0102', 'MALFORMED_PAYLOAD'],
+    // A timestamp of 10^9 nanoseconds: in 8 bytes, in 12, and of no year.
+    ['d7ffee6b280000000001', 'MALFORMED_PAYLOAD'],
+    ['c70cff3b9aca000000000000000001', 'MALFORMED_PAYLOAD'],
+    ['c70cff3b9aca007fffffffffffffff', 'MALFORMED_PAYLOAD'],
     ['81c40161f6', 'MALFORMED_PAYLOAD'],
     ['81c0f6', 'MALFORMED_PAYLOAD'],
     ['81d6ff0000000101', 'MALFORMED_PAYLOAD'],

@@ -1,17 +1,33 @@
 import fc from 'fast-check'
 import protobufjs from 'protobufjs'
-import { describe, expect, test } from 'vitest'
-import type { Decoded } from '../../../edge/admission/codecs/decode.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { ByteReader } from '../../../edge/admission/codecs/bytes.ts'
+import type { Decode, Decoded } from '../../../edge/admission/codecs/decode.ts'
 import { importsOf, messageIn } from '../../../edge/admission/codecs/protobuf/files-protobufjs.ts'
 import { protobufDecoder } from '../../../edge/admission/codecs/protobuf/message.ts'
+import type { ProtobufSettings } from '../../../edge/admission/codecs/settings.ts'
 
 const bounds = { textBytesMax: 100_000 }
 const proto3 = 'syntax = "proto3";'
 
 /** What a message of this body reads. */
-function read(body: string, hex: string, head = proto3): Decoded {
-  const text = `${head} ${body}`
-  return protobufDecoder(messageIn([{ name: 'a.proto', text }], 'M'), bounds)(Buffer.from(hex, 'hex'))
+function read(body: string, hex: string, head = proto3, settings: ProtobufSettings = {}): Decoded {
+  return decoderOf(`${head} ${body}`, { settings })(Buffer.from(hex, 'hex'))
+}
+
+function decoderOf(text: string, { textBytesMax = bounds.textBytesMax, settings = {} } = {}): Decode {
+  return protobufDecoder(messageIn([{ name: 'a.proto', text }], 'M'), { textBytesMax }, settings)
+}
+
+/** The hex of a field that says its length. */
+function field(number: number, inner: string): string {
+  return `${varint(number * 8 + 2)}${varint(inner.length / 2)}${inner}`
+}
+
+function varint(value: number): string {
+  const byte = value % 128
+  if (value < 128) return byte.toString(16).padStart(2, '0')
+  return `${(byte + 128).toString(16)}${varint(Math.floor(value / 128))}`
 }
 
 /** Examples of protobuf.dev/programming-guides/encoding, and values by its rules; JSON by that of ProtoJSON. */
@@ -72,6 +88,12 @@ const examples: readonly [what: string, body: string, hex: string, value: unknow
     '0a0208010a021002',
     { t: { a: 1, b: 2 } },
   ],
+  [
+    'parts of a message in a map',
+    'message T { int32 a = 1; int32 b = 2; } message M { map<string, T> m = 1; }',
+    '0a0b0a01611202080112021002',
+    { m: { a: { a: 1, b: 2 } } },
+  ],
 ]
 
 const defaults = `message T { int32 a = 1; }
@@ -92,7 +114,7 @@ describe('Protobuf', () => {
 
   test('a field whose zero is not sent is there all the same; one that knows absence is not', () => {
     const zeros = { n: 0, s: '', l: [], m: {}, b: false, y: '', e: 'OFF', g: '0' }
-    expect(read(defaults, '')).toMatchObject({ ok: true, value: zeros })
+    expect(read(defaults, '', proto3, { empty: 'zeros' })).toMatchObject({ ok: true, value: zeros })
     expect(read(defaults, '28003200')).toMatchObject({ value: { ...zeros, o: 0, t: { a: 0 } } })
     expect(read(defaults, '3800')).toMatchObject({ value: { ...zeros, x: 0 } })
   })
@@ -129,9 +151,44 @@ describe('Protobuf', () => {
     const body = 'message M { int32 a = 1; }'
     expect(read(body, '08011003')).toMatchObject({ value: { a: 1 }, skippedBytes: 2 })
     expect(read(body, '2a02ffff0801')).toMatchObject({ value: { a: 1 }, skippedBytes: 4 })
-    // Of another wire type; in a group, which has a group in it.
-    expect(read(body, '0a0178')).toMatchObject({ value: { a: 0 }, skippedBytes: 3 })
-    expect(read(body, '131b1c14')).toMatchObject({ value: { a: 0 }, skippedBytes: 4 })
+    // In a group, which has a group in it.
+    expect(read(body, '131b1c140801')).toMatchObject({ value: { a: 1 }, skippedBytes: 4 })
+    expect(read(body, '08011003', proto3, { unknown: 'quarantine' })).toMatchObject({
+      fault: { detail: 'protobuf: there is no field 2 in M, and the route says unknown: quarantine' },
+    })
+  })
+
+  test.each([
+    ['a field has another wire type: a float for a double', 'message M { double a = 1; }', '0d0000c03f'],
+    ['a field has another wire type: a text for a number', 'message M { int32 a = 1; }', '0a0178'],
+    [
+      'a field has another wire type: a number for a text',
+      'message M { string a = 1; int32 b = 2; }',
+      '08011001',
+    ],
+    ['a number that is there once is packed', 'message M { int32 a = 1; }', '0a0101'],
+    [
+      'a message is a group, and has its length by the file',
+      'message T {} message M { T t = 1; int32 b = 2; }',
+      '0b0c',
+    ],
+    ['a key of a map has another wire type', 'message M { map<string, int32> m = 1; }', '0a020801'],
+    ['a value of a map has another wire type', 'message M { map<string, int32> m = 1; }', '0a0612040a02ffff'],
+    ['it has no bytes', 'message M { int32 a = 1; }', ''],
+    ['it is another message, of which nothing is known', 'message M { int32 a = 1; }', '1203616263'],
+  ])('is no message of zeros: it is refused if %s', (_why, body, hex) => {
+    expect(read(body, hex)).toMatchObject({ ok: false, fault: { reason: 'MALFORMED_PAYLOAD' } })
+  })
+
+  test('a message of zeros is no bytes, which a route may say that its devices send', () => {
+    const body = 'message M { int32 a = 1; }'
+    expect(read(body, '')).toMatchObject({
+      fault: { detail: expect.stringContaining('the route says empty: zeros') as string },
+    })
+    expect(read(body, '', proto3, { empty: 'zeros' })).toMatchObject({ value: { a: 0 } })
+    // An array that is there, and has nothing in it.
+    expect(read('message M { repeated int32 l = 1; }', '0a00')).toMatchObject({ value: { l: [] } })
+    expect(read('message M {}', '')).toMatchObject({ value: {} })
   })
 
   test('proto2: what is required is required, groups are messages, extensions have their name', () => {
@@ -163,9 +220,15 @@ describe('Protobuf', () => {
       'TOO_MANY_VALUES',
     ],
     [
-      'a message has too many parts',
-      'message T {} message M { T t = 1; }',
-      '0a00'.repeat(10_002),
+      'there are too many arrays',
+      'message T { repeated int32 l = 1; } message M { repeated T t = 1; }',
+      '0a020801'.repeat(5001),
+      'TOO_MANY_VALUES',
+    ],
+    [
+      'there are too many arrays of nothing',
+      'message T { repeated int32 l = 1; } message M { repeated T t = 1; }',
+      '0a00'.repeat(5001),
       'TOO_MANY_VALUES',
     ],
     [
@@ -189,6 +252,97 @@ describe('Protobuf', () => {
       `0a0f0a09${proto}12020801`,
     )
     expect(JSON.stringify(map)).toContain('{"m":{"__proto__":{"x":1}}}')
+  })
+
+  test('each byte is looked at once, also in groups within one another (G7)', () => {
+    const varints = vi.spyOn(ByteReader.prototype, 'varint')
+    const head = 'edition = "2023"; option features.message_encoding = DELIMITED;'
+    const zeros = '1000'.repeat(1000)
+    const depth = 25
+    const known = read(
+      'message M { M m = 1; int32 a = 2; }',
+      `${'0b'.repeat(depth)}${zeros}${'0c'.repeat(depth)}`,
+      head,
+    )
+    expect(known.ok).toBe(true)
+    // Once as a field's, once as its value.
+    expect(varints.mock.calls.length).toBeLessThan(2200)
+    varints.mockClear()
+    const unknown = read(
+      'message M { int32 a = 2; }',
+      `1001${'0b'.repeat(depth)}${zeros}${'0c'.repeat(depth)}`,
+    )
+    expect(unknown).toMatchObject({ skippedBytes: 2 * depth + 2000 })
+    expect(varints.mock.calls.length).toBeLessThan(2200)
+    vi.restoreAllMocks()
+  })
+
+  test('a message in many parts is one, of the room of one (G7)', () => {
+    const parts = `${'0a00'.repeat(20_000)}0a020801`
+    expect(read('message T { int32 a = 1; } message M { T t = 1; }', parts)).toMatchObject({
+      value: { t: { a: 1 } },
+    })
+  })
+
+  test('the bounds are those of the JSON, and not of the messages that it was (G7)', () => {
+    const times = `${common('timestamp')} message M { repeated google.protobuf.Timestamp a = 1; }`
+    const hex = '0a020801'.repeat(10_001)
+    expect(decoderOf(times, { textBytesMax: 300_000 })(Buffer.from(hex, 'hex'))).toMatchObject({ ok: true })
+    const body = 'message M { google.protobuf.Value v = 1; }'
+    const nested = (levels: number, list: boolean): Decoded => {
+      let value = '2001'
+      for (let level = 0; level < levels; level += 1)
+        value = list ? field(6, field(1, value)) : field(5, field(1, `0a0161${field(2, value)}`))
+      return read(body, field(1, value), common('struct'))
+    }
+    for (const list of [true, false]) {
+      expect(nested(31, list)).toMatchObject({ ok: true })
+      expect(nested(32, list)).toMatchObject({ fault: { reason: 'TOO_DEEP' } })
+    }
+  })
+
+  test.each<[string, string, string]>([
+    ['timestamp', 'repeated google.protobuf.Timestamp a = 1;', '0a0808011080cab5ee01'.repeat(200)],
+    ['duration', 'repeated google.protobuf.Duration a = 1;', '0a020801'.repeat(200)],
+    ['wrappers', 'repeated google.protobuf.Int64Value a = 1;', '0a020801'.repeat(200)],
+    ['struct', 'repeated google.protobuf.Value a = 1;', '0a020800'.repeat(200)],
+    ['struct', 'google.protobuf.Struct a = 1;', '0a090a070a016112022001'],
+    ['struct', 'repeated google.protobuf.ListValue a = 1;', '0a080a0220010a020800'.repeat(200)],
+    ['struct', 'repeated int32 l = 1; map<int32, int32> m = 2;', '0801'.repeat(200)],
+  ])('of %s in "%s" the JSON is counted, and little more', (name, body, hex) => {
+    const text = `${common(name)} message M { ${body} }`
+    const bytes = Buffer.from(hex, 'hex')
+    const decoded = decoderOf(text)(bytes)
+    const length = decoded.ok ? JSON.stringify(decoded.value).length : 0
+    expect(length).toBeGreaterThan(10)
+    expect(decoderOf(text, { textBytesMax: length - 1 })(bytes)).toMatchObject({
+      fault: { reason: 'PAYLOAD_TOO_LARGE' },
+    })
+    expect(decoderOf(text, { textBytesMax: Math.ceil(length * 1.2) + 20 })(bytes)).toMatchObject({ ok: true })
+  })
+
+  test('of a oneof only the member is kept that counts, however many it may have', () => {
+    const members = Array.from({ length: 500 }, (_, index) => `int32 m${index} = ${index + 1};`).join(' ')
+    const text = `${proto3} message M { oneof o { ${members} } }`
+    expect(messageIn([{ name: 'a.proto', text }], 'M').always).toEqual([])
+    expect(decoderOf(text)(Buffer.from('080110020803', 'hex'))).toMatchObject({ value: { m0: 3 } })
+    const times =
+      'message M { oneof o { google.protobuf.Timestamp a = 1; google.protobuf.Timestamp b = 2; } }'
+    expect(read(times, '0a001200', common('timestamp'))).toMatchObject({
+      value: { b: '1970-01-01T00:00:00Z' },
+    })
+    expect(read(times, '0a001200'.repeat(6000), common('timestamp'))).toMatchObject({
+      fault: { reason: 'TOO_MANY_VALUES' },
+    })
+  })
+
+  test.each([
+    ['message M { int32 foo_bar = 1; int32 fooBar = 2; }', /M: foo_bar and fooBar are both fooBar in JSON/],
+    ['message M { int32 a = 1; int32 b = 2 [json_name = "a"]; }', /a and b are both a in JSON/],
+    ['message M { int32 __proto__ = 1; }', /the name __proto__ \(line 1\)/],
+    ['message M { int32 a = 1 [json_name = "__proto__"]; }', /the name __proto__/],
+  ])('a file is refused of which a field would be lost: %s', (body, message) => {
+    expect(() => messageIn([{ name: 'a.proto', text: `${proto3} ${body}` }], 'M')).toThrow(message)
   })
 
   test('a file that is none, and a message that is not there, are said so', () => {

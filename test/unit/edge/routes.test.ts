@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
+import { valueAt } from '../../../edge/admission/codecs/paths.ts'
 import { routeFaults } from '../../../edge/admission/routes/route-faults.ts'
-import { createRoutes, valueAt } from '../../../edge/admission/routes/routes.ts'
+import { createRoutes } from '../../../edge/admission/routes/routes.ts'
 
 const routes = createRoutes([
   { topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor', timeFrom: 'Time', timeOffset: '+01:00' },

@@ -61,6 +61,12 @@ describe('the codec', () => {
     )
   })
 
+  test('reads what a gateway of before has let a device say of its payload: it is no fault of the event', () => {
+    const said = { payloadformat: 'x', payloadsha256: 5, payloadskipped: 'some' }
+    const { text } = encodeEvent({ ...event(1, {}), ...said } as unknown as Event, genesis('gw-1', 'e'))
+    expect(decodeEvent(text)).toMatchObject(said)
+  })
+
   test('refuses what is not an event, naming every fault by path', () => {
     expect(() => decodeEvent('{')).toThrow(
       expect.objectContaining({ code: 'EVENT_UNREADABLE', retryable: false }),

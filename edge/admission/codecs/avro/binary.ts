@@ -63,16 +63,24 @@ function readRecord(record: AvroRecord, known: Map<AvroSchema, Read>): Read {
     const object: JsonObject = {}
     building.enter()
     for (const field of fields) {
+      const value = field.read(reader, building)
+      if (value === undefined) continue
       building.charge(field.textBytes)
-      setMember(object, field.name, field.read(reader, building))
+      setMember(object, field.name, value)
     }
     building.leave()
     return object
   }
   known.set(record, read)
   for (const { name, type } of record.fields)
-    fields.push({ name, textBytes: name.length + 3, read: compile(type, known) })
+    fields.push({ name, textBytes: name.length + 3, read: readField(type, known) })
   return read
+}
+
+/** The null of a union is how Avro leaves a field out: it is not in the JSON, as where a device leaves it out there. */
+function readField(type: AvroSchema, known: Map<AvroSchema, Read>): Read {
+  if (type.kind !== 'union') return compile(type, known)
+  return readUnion(type.branches.map((one) => (one.kind === 'null' ? () => undefined : compile(one, known))))
 }
 
 function readUnion(branches: readonly Read[]): Read {

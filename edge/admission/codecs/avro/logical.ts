@@ -1,3 +1,4 @@
+import type { AvroFixed, AvroPrimitive } from './schema.ts'
 import { bigInteger } from '../building.ts'
 import { dateText, fractionOf, localTimeText, sinceEpoch, timeText } from '../times.ts'
 
@@ -66,4 +67,15 @@ export function fixedText(bytes: Buffer, logicalType: string | undefined, scale:
     default:
       return undefined
   }
+}
+
+/** The logical type by which values are read, with the scale of a decimal; undefined: it is as if there were none. */
+export function effectiveLogicalType(schema: AvroPrimitive | AvroFixed): string | undefined {
+  const { kind, logicalType = '', scale = 0 } = schema
+  if (logicalType === 'decimal') return kind === 'bytes' || kind === 'fixed' ? `decimal, ${scale}` : undefined
+  const isRead =
+    (kind === 'int' && intTexts.has(logicalType)) ||
+    (kind === 'long' && longTexts.has(logicalType)) ||
+    (kind === 'fixed' && ['uuid', 'duration'].includes(logicalType))
+  return isRead ? logicalType : undefined
 }

@@ -1,5 +1,6 @@
+import { createRequire } from 'node:module'
 import protobuf from 'protobufjs'
-import type { ProtobufField, ProtobufMessage, ProtobufType } from './message.ts'
+import type { ProtobufField, ProtobufMessage, ProtobufType } from './schema.ts'
 import { type ProtobufScalar, scalars } from './scalars.ts'
 
 /** What is read of .proto files: protobufjs parses them and resolves their names. Nothing of it decodes, so that it makes no code. */
@@ -9,10 +10,20 @@ export interface ProtoFile {
   text: string
 }
 
-/** The imports of a .proto file, but for those that are known without a file. @throws Error it is no .proto file. */
+/** The imports of a .proto file, but for those that need no file. @throws Error it is no .proto file. */
 export function importsOf({ name, text }: ProtoFile): string[] {
   const { imports = [], weakImports = [] } = parsed(name, text, new protobuf.Root())
-  return [...imports, ...weakImports].filter((one) => protobuf.common.get(one) === null)
+  return [...imports, ...weakImports].filter((one) => !isPackaged(one))
+}
+
+/** Files of Google that protobufjs brings, besides those that it has in its code. */
+const packaged = new Set(
+  ['api', 'descriptor', 'source_context', 'type'].map((name) => `google/protobuf/${name}.proto`),
+)
+const require = createRequire(import.meta.url)
+
+function isPackaged(name: string): boolean {
+  return packaged.has(name) || protobuf.common.get(name) !== null
 }
 
 /**
@@ -34,17 +45,28 @@ export function messageIn(files: readonly ProtoFile[], fullName: string): Protob
   return compile(type, new Map())
 }
 
-/** protobufjs has some of Google's files in it; Struct and Timestamp of others may be there as well. */
 function commonOf(name: string): Record<string, protobuf.AnyNestedObject> {
-  return protobuf.common.get(name)?.nested ?? {}
+  const json = packaged.has(name)
+    ? (require(`protobufjs/${name.replace(/proto$/, 'json')}`) as protobuf.INamespace)
+    : protobuf.common.get(name)
+  return json?.nested ?? {}
 }
 
 function parsed(name: string, text: string, root: protobuf.Root): protobuf.IParserResult {
   try {
+    refuseLostNames(text)
     return protobuf.parse(text, root, { keepCase: true })
   } catch (error) {
     throw new Error(`${name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   }
+}
+
+/** protobufjs leaves out what is called so, without a word; and a name in JSON it cannot be, for who reads that with a careless tool. */
+function refuseLostNames(text: string): void {
+  const tokens = protobuf.tokenize(text, false)
+  for (let token = tokens.next(); token !== null; token = tokens.next())
+    if (token.split('.').includes('__proto__'))
+      throw new Error(`the name __proto__ (line ${tokens.line}) is one that no field can have here`)
 }
 
 function among(root: protobuf.Root): string {
@@ -63,15 +85,21 @@ function among(root: protobuf.Root): string {
 function compile(type: protobuf.Type, known: Map<protobuf.Type, ProtobufMessage>): ProtobufMessage {
   const before = known.get(type)
   if (before) return before
-  const fields: ProtobufField[] = []
+  const always: ProtobufField[] = []
   const byNumber = new Map<number, ProtobufField>()
-  const message: ProtobufMessage = { fullName: type.fullName, fields, byNumber }
+  const message: ProtobufMessage = { fullName: type.fullName, always, byNumber }
   known.set(type, message)
-  const all = type.fieldsArray
-  for (const [index, field] of all.entries()) {
-    const made = compileField(field, index, all, known)
-    fields.push(made)
+  const names = new Map<string, string>()
+  for (const [index, field] of type.fieldsArray.entries()) {
+    const made = compileField(field, index, known)
+    const other = names.get(made.name)
+    if (other !== undefined)
+      throw new Error(
+        `${type.fullName.slice(1)}: ${other} and ${field.name} are both ${made.name} in JSON: one needs another json_name`,
+      )
+    names.set(made.name, field.name)
     byNumber.set(made.number, made)
+    if (!made.hasPresence || made.isRequired) always.push(made)
   }
   return message
 }
@@ -79,22 +107,24 @@ function compile(type: protobuf.Type, known: Map<protobuf.Type, ProtobufMessage>
 function compileField(
   field: protobuf.Field,
   index: number,
-  all: readonly protobuf.Field[],
   known: Map<protobuf.Type, ProtobufMessage>,
 ): ProtobufField {
-  const siblings = field.partOf?.fieldsArray ?? []
+  const isMap = field instanceof protobuf.MapField
+  const label = isMap ? 'map' : field.repeated ? 'repeated' : 'single'
+  const isMessage = field.resolvedType instanceof protobuf.Type
   return {
     index,
     number: field.id,
     // Extensions have their full name in brackets.
     name: field.name.startsWith('.') ? `[${field.name.slice(1)}]` : field.jsonName,
     type: typeOf(field, known),
-    label: field instanceof protobuf.MapField ? 'map' : field.repeated ? 'repeated' : 'single',
-    ...(field instanceof protobuf.MapField && { keyType: scalarOf(field.keyType) }),
+    label,
+    ...(isMap && { keyType: scalarOf(field.keyType) }),
+    isGroup: field.delimited && !isMap,
     // Messages always have it, which protobufjs does not say of those in proto3.
-    hasPresence: field.resolvedType instanceof protobuf.Type || field.partOf !== null || field.hasPresence,
+    hasPresence: label === 'single' && (isMessage || field.partOf !== null || field.hasPresence),
     isRequired: field.required,
-    others: siblings.filter((one) => one !== field).map((one) => all.indexOf(one)),
+    ...(field.partOf && { oneof: field.partOf.name }),
   }
 }
 

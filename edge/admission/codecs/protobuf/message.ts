@@ -1,186 +1,259 @@
 import { type Building, type JsonObject, setMember } from '../building.ts'
-import { ByteReader } from '../bytes.ts'
+import type { ByteReader } from '../bytes.ts'
 import { type Decode, type DecodeBounds, malformed } from '../decode.ts'
 import { decoding } from '../decoding.ts'
+import type { ProtobufSettings } from '../settings.ts'
 import { type ProtobufScalar, scalars } from './scalars.ts'
-import { wellKnown } from './well-known.ts'
+import type { ProtobufField, ProtobufMessage, ProtobufType } from './schema.ts'
+import { type Mapping, wellKnown } from './well-known.ts'
+import { part, skip, tagOf, wire, wrongEnd } from './wire.ts'
 
-/** A message as it is read: fields in the order of the file. */
-export interface ProtobufMessage {
-  fullName: string
-  fields: readonly ProtobufField[]
-  byNumber: ReadonlyMap<number, ProtobufField>
+/**
+ * One message in the wire format (protobuf.dev/programming-guides/encoding), in the JSON mapping of ProtoJSON. Nothing in a
+ * payload says which message it is: what has another wire type than the field of its number, or nothing of the message at all, is refused.
+ */
+export function protobufDecoder(
+  message: ProtobufMessage,
+  bounds: DecodeBounds,
+  { unknown = 'keep', empty = 'quarantine' }: ProtobufSettings = {},
+): Decode {
+  return decoding('protobuf', bounds, (reader, building) => {
+    const reading = new MessageReading(message, { building, refusesUnknown: unknown === 'quarantine' })
+    reading.read(reader)
+    if (!reading.hasAny && message.byNumber.size > 0 && empty !== 'zeros') throw nothingOf(message, reader)
+    return reading.finish()
+  })
 }
 
-export interface ProtobufField {
-  /** Its place among the fields. */
-  index: number
-  number: number
-  /** As in JSON. */
-  name: string
-  type: ProtobufType
-  label: 'single' | 'repeated' | 'map'
-  /** Of a map. */
-  keyType?: ProtobufScalar
-  /** Absent is something else than zero: what is not there is not in the JSON either. */
-  hasPresence: boolean
-  isRequired: boolean
-  /** The other fields of its oneof, of which the last one counts. */
-  others: readonly number[]
+function nothingOf({ fullName }: ProtobufMessage, { bytes }: ByteReader): Error {
+  const why = bytes.length === 0 ? 'the payload is empty' : `nothing in it is of ${fullName.slice(1)}`
+  return malformed(`${why}; if its device sends nothing of a message of zeros, the route says empty: zeros`)
 }
 
-export type ProtobufType =
-  | { kind: 'scalar'; scalar: ProtobufScalar }
-  | { kind: 'enum'; names: ReadonlyMap<number, string>; first: number }
-  | { kind: 'message'; message: ProtobufMessage }
-
-/** One message in the wire format (protobuf.dev/programming-guides/encoding), in the JSON mapping of ProtoJSON. */
-export function protobufDecoder(message: ProtobufMessage, bounds: DecodeBounds): Decode {
-  return decoding('protobuf', bounds, (reader, building) =>
-    new MessageReading(message, building).whole(reader),
-  )
+interface Reading {
+  building: Building
+  refusesUnknown: boolean
 }
 
-const wire = { varint: 0, fixed64: 1, length: 2, groupStart: 3, groupEnd: 4, fixed32: 5 } as const
-const fieldNumberMax = 2 ** 29 - 1
-
+/** One message that is being read, in one part or several, which are merged. Each byte is looked at once. */
 class MessageReading {
   readonly #message: ProtobufMessage
+  readonly #reading: Reading
   readonly #building: Building
-  /** By the fields' places. Of a message that is there once: the bytes of all of its parts, which are merged. */
-  readonly #values: unknown[] = []
+  readonly #mapping: Mapping | undefined
+  /** Of a message that is there once: its reading, until all of its parts are there. */
+  readonly #values = new Map<ProtobufField, unknown>()
+  #current: Map<string, ProtobufField> | undefined
+  /** Something of it was there. */
+  hasAny = false
 
-  constructor(message: ProtobufMessage, building: Building) {
+  constructor(message: ProtobufMessage, reading: Reading) {
     this.#message = message
-    this.#building = building
+    this.#reading = reading
+    this.#building = reading.building
+    this.#mapping = wellKnown.get(message.fullName)
+    if (!this.#mapping) this.#building.container()
   }
 
-  whole(reader: ByteReader): unknown {
-    this.#building.enter()
-    this.#read(reader)
-    const value = this.#finish()
-    this.#building.leave()
-    return value
+  whole(reader: ByteReader, group?: number): unknown {
+    this.read(reader, group)
+    return this.finish()
   }
 
-  #read(reader: ByteReader): void {
-    while (reader.left > 0) {
+  /** Takes what is left, or what is there until the end of the group. */
+  read(reader: ByteReader, group?: number): void {
+    this.#begin()
+    for (;;) {
+      if (group === undefined && reader.left === 0) break
       const from = reader.at
       const [number, wireType] = tagOf(reader)
+      if (wireType === wire.groupEnd) {
+        if (number !== group) throw wrongEnd()
+        break
+      }
       const field = this.#message.byNumber.get(number)
-      if (field && this.#take(field, wireType, reader)) continue
-      skip(reader, number, wireType, this.#building)
-      this.#building.skippedBytes += reader.at - from
+      if (field) this.#take(field, wireType, reader)
+      else this.#skip(reader, from, number, wireType)
     }
+    this.#end()
   }
 
-  /** False: it has another wire type than the schema's, and is as good as unknown. */
-  #take(field: ProtobufField, wireType: number, reader: ByteReader): boolean {
-    const { type, label } = field
-    if (type.kind === 'message' || label === 'map') return this.#takeMessage(field, wireType, reader)
-    const scalar = type.kind === 'scalar' ? type.scalar : scalars.enum
-    if (wireType === scalar.wireType) {
-      this.#put(field, scalarOf(type, scalar, reader, this.#building))
-      return true
+  finish(): unknown {
+    this.#begin()
+    const object: JsonObject = {}
+    for (const field of this.#fields()) {
+      const value = this.#valueOf(field)
+      if (!this.#mapping) this.#building.charge(field.name.length + 3)
+      setMember(object, field.name, value)
     }
-    // Numbers of a repeated field may come packed or one by one, whatever the schema says.
-    if (label !== 'repeated' || wireType !== wire.length || scalar.wireType === wire.length) return false
-    const packed = part(reader)
-    while (packed.left > 0) this.#put(field, scalarOf(type, scalar, packed, this.#building))
-    return true
+    this.#end()
+    const mapped = this.#mapping?.(object, this.#building)
+    if (mapped !== undefined) return mapped
+    if (this.#mapping) this.#asObject(object)
+    return object
   }
 
-  #takeMessage(field: ProtobufField, wireType: number, reader: ByteReader): boolean {
-    if (wireType !== wire.length && wireType !== wire.groupStart) return false
-    const inner = wireType === wire.length ? part(reader) : groupOf(reader, field.number, this.#building)
-    if (field.label === 'map') this.#putEntry(field, inner)
-    else if (field.label === 'repeated') this.#put(field, this.#deeper(field.type, inner))
-    else this.#putPart(field, inner)
-    return true
+  /** A message whose JSON is no object of its fields is no level of it either. */
+  #begin(): void {
+    this.#building.nest()
+    if (!this.#mapping) this.#building.deeper()
   }
 
-  /** An array or a map is a level of its own. */
-  #deeper(type: ProtobufType, reader: ByteReader): unknown {
-    this.#building.deeper()
-    const value = messageOf(type, reader, this.#building)
+  #end(): void {
+    this.#building.unnest()
+    if (!this.#mapping) this.#building.leave()
+  }
+
+  #asObject(object: JsonObject): void {
+    this.#building.enter()
+    for (const name of Object.keys(object)) this.#building.charge(name.length + 3)
     this.#building.leave()
-    return value
+  }
+
+  #skip(reader: ByteReader, from: number, number: number, wireType: number): void {
+    if (this.#reading.refusesUnknown)
+      throw malformed(
+        `there is no field ${number} in ${this.#message.fullName.slice(1)}, and the route says unknown: quarantine`,
+      )
+    skip(reader, number, wireType, this.#building)
+    this.#building.skippedBytes += reader.at - from
+  }
+
+  #take(field: ProtobufField, wireType: number, reader: ByteReader): void {
+    const { type, label } = field
+    this.hasAny = true
+    if (label === 'map') this.#putEntry(field, entryOf(field, wireType, reader))
+    else if (type.kind === 'message') this.#takeMessage(field, type.message, wireType, reader)
+    else {
+      const scalar = scalarFor(type)
+      // Numbers of a repeated field may come packed or one by one, whatever the schema says.
+      const isPacked = label === 'repeated' && wireType === wire.length && scalar.wireType !== wire.length
+      if (!isPacked) expectWire(field, wireType, scalar.wireType)
+      const packed = isPacked ? part(reader) : undefined
+      if (!packed) this.#put(field, scalarOf(type, scalar, reader, this.#building))
+      else while (packed.left > 0) this.#put(field, scalarOf(type, scalar, packed, this.#building))
+    }
+  }
+
+  #takeMessage(field: ProtobufField, message: ProtobufMessage, wireType: number, reader: ByteReader): void {
+    expectWire(field, wireType, field.isGroup ? wire.groupStart : wire.length)
+    const group = field.isGroup ? field.number : undefined
+    const inner = field.isGroup ? reader : part(reader)
+    if (field.label === 'repeated') {
+      const items = this.#items(field)
+      this.#building.deeper()
+      items.push(new MessageReading(message, this.#reading).whole(inner, group))
+      this.#building.leave()
+      return
+    }
+    this.#choose(field)
+    let child = this.#values.get(field) as MessageReading | undefined
+    if (!child) this.#values.set(field, (child = new MessageReading(message, this.#reading)))
+    child.read(inner, group)
   }
 
   #put(field: ProtobufField, value: unknown): void {
-    if (field.label !== 'repeated') {
-      this.#values[field.index] = value
-      for (const other of field.others) this.#values[other] = undefined
+    if (field.label === 'repeated') {
+      this.#items(field).push(value)
       return
     }
-    const values = (this.#values[field.index] ??= []) as unknown[]
-    values.push(value)
+    this.#choose(field)
+    this.#values.set(field, value)
   }
 
-  #putPart(field: ProtobufField, { bytes, at, end }: ByteReader): void {
-    for (const other of field.others) this.#values[other] = undefined
-    const parts = (this.#values[field.index] ??= []) as Buffer[]
-    if (parts.push(bytes.subarray(at, end)) === 1) return
-    // Each part counts as what it may be.
+  #items(field: ProtobufField): unknown[] {
+    const items = this.#values.get(field) as unknown[] | undefined
+    if (items) return items
+    const made: unknown[] = []
+    this.#values.set(field, made)
+    this.#emptyWithin()
+    return made
+  }
+
+  /** An array or a map, a level deeper. */
+  #emptyWithin(): void {
     this.#building.enter()
     this.#building.leave()
+  }
+
+  #choose(field: ProtobufField): void {
+    if (field.oneof === undefined) return
+    this.#current ??= new Map()
+    const before = this.#current.get(field.oneof)
+    if (before === field) return
+    if (before) this.#drop(before)
+    this.#current.set(field.oneof, field)
+  }
+
+  /** A message that was made for nothing counts as one all the same. */
+  #drop(field: ProtobufField): void {
+    if (this.#values.get(field) instanceof MessageReading) this.#building.container()
+    this.#values.delete(field)
   }
 
   /** A message of two fields, key and value, either of which may be missing. Of several with one key the last counts. */
   #putEntry(field: ProtobufField, reader: ByteReader): void {
     const { type, keyType = scalars.string } = field
     const building = this.#building
-    const object = (this.#values[field.index] ??= {}) as JsonObject
+    let object = this.#values.get(field) as JsonObject | undefined
+    if (!object) {
+      this.#values.set(field, (object = {}))
+      this.#emptyWithin()
+    }
     let key: unknown
     let value: unknown
+    // What is in a map is a level deeper.
+    building.deeper()
+    const child = type.kind === 'message' ? new MessageReading(type.message, this.#reading) : undefined
     while (reader.left > 0) {
       const from = reader.at
       const [number, wireType] = tagOf(reader)
-      if (number === 1 && wireType === keyType.wireType) key = keyType.read(reader, building)
-      else if (number === 2 && type.kind === 'message' && wireType === wire.length)
-        value = this.#deeper(type, part(reader))
-      else if (number === 2 && type.kind !== 'message' && wireType === scalarFor(type).wireType)
-        value = scalarOf(type, scalarFor(type), reader, building)
-      else {
-        skip(reader, number, wireType, building)
-        building.skippedBytes += reader.at - from
-      }
+      if (number === 1) {
+        expectWire(field, wireType, keyType.wireType)
+        key = keyType.read(reader, building)
+      } else if (number === 2) {
+        expectWire(field, wireType, child ? wire.length : scalarFor(type).wireType)
+        if (child) child.read(part(reader))
+        else value = scalarOf(type, scalarFor(type), reader, building)
+      } else this.#skip(reader, from, number, wireType)
     }
-    const name = key === undefined ? keyType.zero(building) : key
-    setMember(object, String(name), value === undefined ? zeroOf(type, building) : value)
+    key ??= keyType.zero(building)
+    if (child) value = child.finish()
+    building.leave()
+    // Its quotes, of what is none in itself.
+    if (typeof key !== 'string') building.charge(2)
+    setMember(object, String(key), value === undefined ? zeroOf(type, building) : value)
   }
 
-  #finish(): unknown {
-    const object: JsonObject = {}
-    for (const field of this.#message.fields) {
-      const value = this.#valueOf(field)
-      if (value === undefined) continue
-      this.#building.charge(field.name.length + 3)
-      setMember(object, field.name, value)
-    }
-    const mapped = wellKnown.get(this.#message.fullName)?.(object, this.#building)
-    return mapped === undefined ? object : mapped
+  /** Those that are in the JSON, in the order of the file. */
+  #fields(): readonly ProtobufField[] {
+    const sent: ProtobufField[] = []
+    for (const field of this.#values.keys()) if (field.hasPresence && !field.isRequired) sent.push(field)
+    const { always } = this.#message
+    return sent.length === 0 ? always : [...always, ...sent].toSorted((one, other) => one.index - other.index)
   }
 
   #valueOf(field: ProtobufField): unknown {
-    const value = this.#values[field.index]
-    const { label, type } = field
-    if (value === undefined) {
-      if (field.isRequired) throw malformed(`the required field ${field.name} is missing`)
-      if (label === 'single') return field.hasPresence ? undefined : zeroOf(type, this.#building)
-      this.#building.charge(3)
-      return label === 'repeated' ? [] : {}
-    }
-    if (label !== 'single' || type.kind !== 'message') return value
-    const parts = value as Buffer[]
-    const all = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
-    return messageOf(type, new ByteReader(all), this.#building)
+    const value = this.#values.get(field)
+    if (value instanceof MessageReading) return value.finish()
+    if (value !== undefined) return value
+    if (field.isRequired) throw malformed(`the required field ${field.name} is missing`)
+    if (field.label === 'single') return zeroOf(field.type, this.#building)
+    this.#emptyWithin()
+    return field.label === 'repeated' ? [] : {}
   }
 }
 
-function messageOf(type: ProtobufType, reader: ByteReader, building: Building): unknown {
-  if (type.kind !== 'message') throw malformed('a message is where none can be')
-  return new MessageReading(type.message, building).whole(reader)
+function expectWire({ name, number }: ProtobufField, wireType: number, wanted: number): void {
+  if (wireType === wanted) return
+  throw malformed(
+    `${name} (${number}) has the wire type ${wireType}, and its type in the .proto file has ${wanted}: the file is not what it was written with`,
+  )
+}
+
+function entryOf(field: ProtobufField, wireType: number, reader: ByteReader): ByteReader {
+  expectWire(field, wireType, wire.length)
+  return part(reader)
 }
 
 function scalarFor(type: ProtobufType): ProtobufScalar {
@@ -206,66 +279,7 @@ function enumOf(names: ReadonlyMap<number, string>, reader: ByteReader, building
 /** What a field has that is not there, and whose absence says nothing else. */
 function zeroOf(type: ProtobufType, building: Building): unknown {
   if (type.kind === 'scalar') return type.scalar.zero(building)
-  if (type.kind === 'message') return messageOf(type, new ByteReader(Buffer.alloc(0)), building)
+  if (type.kind === 'message') throw malformed('a message has no zero')
   const name = type.names.get(type.first)
   return name === undefined ? building.integer(type.first) : building.ascii(name)
-}
-
-function tagOf(reader: ByteReader): [number: number, wireType: number] {
-  const tag = Number(reader.varint())
-  const number = Math.floor(tag / 8)
-  if (number < 1 || number > fieldNumberMax) throw malformed('a field has a number that none can have')
-  return [number, tag % 8]
-}
-
-/** The bytes of a field that says how many it has. */
-function part(reader: ByteReader): ByteReader {
-  const length = reader.varint()
-  const from = reader.pass(length)
-  return new ByteReader(reader.bytes, from, reader.at)
-}
-
-/** What is between the start of a group and its end. */
-function groupOf(reader: ByteReader, number: number, building: Building): ByteReader {
-  const from = reader.at
-  const end = skipGroup(reader, number, building)
-  return new ByteReader(reader.bytes, from, end)
-}
-
-function skip(reader: ByteReader, number: number, wireType: number, building: Building): void {
-  switch (wireType) {
-    case wire.varint:
-      reader.varint()
-      return
-    case wire.fixed64:
-      reader.pass(8)
-      return
-    case wire.length:
-      reader.pass(reader.varint())
-      return
-    case wire.groupStart:
-      skipGroup(reader, number, building)
-      return
-    case wire.fixed32:
-      reader.pass(4)
-      return
-    default:
-      throw malformed(`there is no wire type ${wireType}`)
-  }
-}
-
-/** Answers where its content ends. Groups are skipped with what is in them, which may be groups. */
-function skipGroup(reader: ByteReader, number: number, building: Building): number {
-  building.deeper()
-  for (;;) {
-    const end = reader.at
-    const [inner, wireType] = tagOf(reader)
-    if (wireType !== wire.groupEnd) {
-      skip(reader, inner, wireType, building)
-      continue
-    }
-    if (inner !== number) throw malformed('a group ends that has not begun')
-    building.leave()
-    return end
-  }
 }

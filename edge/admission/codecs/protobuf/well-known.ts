@@ -1,14 +1,26 @@
 import type { Building, JsonObject } from '../building.ts'
 import { fractionOf, timeText } from '../times.ts'
 
-/** Makes of a message, read like the others, what ProtoJSON has for it; undefined: it stays an object. */
-type Mapping = (message: JsonObject, building: Building) => unknown
+/**
+ * Makes of a message, read like the others, what ProtoJSON has for it; undefined: it stays an object. What was counted of fields
+ * that are not in it is given back, so that the bounds are those of the JSON.
+ */
+export type Mapping = (message: JsonObject, building: Building) => unknown
+
+function instead(building: Building, { seconds, nanos }: JsonObject, text: string): string {
+  building.giveBack(seconds)
+  building.giveBack(nanos)
+  return building.ascii(text)
+}
 
 const valueOf: Mapping = ({ value }) => value
 
 /** One of a oneof. None is no value, which is not valid, and as good as null. */
-const jsonValue: Mapping = (message, building) =>
-  Object.hasOwn(message, 'nullValue') ? building.none() : (Object.values(message)[0] ?? building.none())
+const jsonValue: Mapping = (message, building) => {
+  if (Object.hasOwn(message, 'nullValue')) building.giveBack(message['nullValue'])
+  else if (Object.keys(message).length > 0) return Object.values(message)[0]
+  return building.none()
+}
 
 /**
  * The well-known types whose JSON is not an object of their fields. A Timestamp or Duration that is none stays the object that it
@@ -17,9 +29,9 @@ const jsonValue: Mapping = (message, building) =>
 export const wellKnown: ReadonlyMap<string, Mapping> = new Map<string, Mapping>([
   [
     '.google.protobuf.Timestamp',
-    ({ seconds, nanos }, building) => {
-      const text = timeText(Number(seconds), Number(nanos))
-      return text === undefined ? undefined : building.ascii(text)
+    (message, building) => {
+      const text = timeText(Number(message['seconds']), Number(message['nanos']))
+      return text === undefined ? undefined : instead(building, message, text)
     },
   ],
   [
@@ -29,7 +41,8 @@ export const wellKnown: ReadonlyMap<string, Mapping> = new Map<string, Mapping>(
       if (Math.abs(seconds) > durationSecondsMax || Math.abs(nanos) >= 1e9 || seconds * nanos < 0)
         return undefined
       const sign = seconds < 0 || nanos < 0 ? '-' : ''
-      return building.ascii(`${sign}${Math.abs(seconds)}${fractionOf(Math.abs(nanos))}s`)
+      const text = `${sign}${Math.abs(seconds)}${fractionOf(Math.abs(nanos))}s`
+      return instead(building, message, text)
     },
   ],
   ['.google.protobuf.Struct', ({ fields }) => fields],

@@ -1,11 +1,16 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { eventTypePattern } from '../../src/contract/event.ts'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, messageOf } from '../../src/errors.ts'
 import { readSchemaFolder, type SchemaFolder } from '../../src/schemas/folder.ts'
-import { formatLock, lockName } from '../../src/schemas/lock.ts'
+import type { Formats } from '../../src/schemas/formats.ts'
+import { lockName, withUnixEnds } from '../../src/schemas/lock.ts'
+import { registryOf } from '../../src/schemas/registry.ts'
+import { typeFileName } from '../../src/schemas/type-file.ts'
+import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { type CheckedType, checkType, isInTheWay } from './checks.ts'
+import { alone, publishFile, publishInLock, unusable } from './publishing.ts'
 
 export interface Added {
   checked: CheckedType
@@ -14,34 +19,103 @@ export interface Added {
   isAdded: boolean
 }
 
+export interface AddOptions {
+  strict?: boolean
+  formats?: Formats
+  /** What is there was in use before there was a lock: it is not judged, and `type.yaml` says so. */
+  asPublished?: boolean
+}
+
 /**
- * Makes a schema the next version of a type, if the type's mode allows it, and puts all of the type's files that are not in it yet into the lock. If it does not,
- * or a file cannot be used, nothing is written.
+ * Makes a schema the next version of a type, if the type's mode allows it, and puts all of the type's files that are not in it yet into the lock: the file of the
+ * version first, then its line, so that what a crash leaves behind is put right by doing it again. If the mode does not allow it, a file cannot be used, or the lock or what it
+ * names is damaged, nothing is written.
  * @throws TidegateError `SCHEMA_FOLDER` | `SCHEMA_FILE`
  */
-export function addVersion(root: string, type: string, file: string | undefined, strict: boolean): Added {
+export async function addVersion(
+  root: string,
+  type: string,
+  file: string | undefined,
+  options: AddOptions = {},
+): Promise<Added> {
   if (!eventTypePattern.test(type)) throw unusable(`${type} is not an event type`)
-  const isInPlace = file === undefined || dirname(resolve(file)) === resolve(root, type)
-  const trial = mkdtempSync(join(tmpdir(), 'tidegate-schema-'))
-  try {
-    copyType(root, trial, type)
-    const name = isInPlace ? undefined : `${type}/${nextVersion(trial, type)}.json`
-    if (name !== undefined && file !== undefined) copyInto(file, join(trial, name))
-    const folder = readSchemaFolder(trial)
-    const faults = folder.faults.filter((fault) => !fault.startsWith(lockName))
-    if (faults.length > 0) throw unusable(faults.join('; '))
-    if (!folder.types.has(type)) throw unusable(`${type} has no version: name the file of the first`)
-    const checked = checkType(folder, type)
-    const findings = checked.comparisons.flatMap((one) => one.findings)
-    if (findings.some((one) => isInTheWay(one, strict))) return { checked, added: [], isAdded: false }
-    if (name !== undefined) {
-      mkdirSync(join(root, type), { recursive: true })
-      copyFileSync(join(trial, name), join(root, name))
+  return alone(root, async () => {
+    const trial = mkdtempSync(join(tmpdir(), 'tidegate-schema-'))
+    try {
+      return await tryVersion({ root, trial, type, file }, options)
+    } finally {
+      rmSync(trial, { recursive: true, force: true })
     }
-    return { checked, added: lockType(root, folder), isAdded: true }
-  } finally {
-    rmSync(trial, { recursive: true, force: true })
-  }
+  })
+}
+
+interface Trial {
+  root: string
+  trial: string
+  type: string
+  file: string | undefined
+}
+
+async function tryVersion(
+  { root, trial, type, file }: Trial,
+  { strict = false, formats = 'checked', asPublished = false }: AddOptions,
+): Promise<Added> {
+  const isInPlace = file === undefined || dirname(resolve(file)) === resolve(root, type)
+  copyType(root, trial, type)
+  const settings = asPublished ? takeAsPublished(trial, type) : undefined
+  const name = isInPlace ? undefined : `${type}/${newestVersion(trial, type) + 1}.json`
+  if (name !== undefined && file !== undefined) copyInto(file, join(trial, name))
+  const folder = readSchemaFolder(trial, formats)
+  const faults = [...folder.faults, ...missingOf(folder, type)]
+  if (faults.length > 0) throw unusable(faults.join('; '))
+  if (asPublished && [...(folder.lock?.keys() ?? [])].some((each) => each.startsWith(`${type}/`)))
+    throw unusable(`${lockName} has versions of ${type} already: what comes now is judged`)
+  if (!folder.types.has(type)) throw unusable(`${type} has no version: name the file of the first`)
+  if (name !== undefined) refuseSame(folder, type, name)
+  const upcasts = await loadUpcasts(root, registryOf(folder.types), [type])
+  const checked = checkType(folder, type, { formats, upcasts })
+  const findings = checked.comparisons.flatMap((one) => one.findings)
+  if (findings.some((one) => isInTheWay(one, strict))) return { checked, added: [], isAdded: false }
+  if (settings !== undefined) publishFile(join(root, type, typeFileName), settings)
+  if (name !== undefined) publishFile(join(root, name), readFileSync(join(trial, name)))
+  const { digests, lock } = folder
+  const added = [...digests].filter(([each]) => !lock?.has(each))
+  if (added.length > 0) publishInLock(root, new Map(added))
+  return { checked, added: added.map(([each]) => each).toSorted(), isAdded: true }
+}
+
+/** Files that are published and gone: whoever reads the lock later would miss them, or take another file for them. */
+function missingOf({ lock, digests }: SchemaFolder, type: string): string[] {
+  const missing = [...(lock?.keys() ?? [])].filter(
+    (each) => each.startsWith(`${type}/`) && !digests.has(each),
+  )
+  return missing.map((each) => `${each}: is in ${lockName} and not on the disk; put it back`)
+}
+
+/** The `type.yaml` that says so, tried as well. */
+function takeAsPublished(trial: string, type: string): Uint8Array {
+  const path = join(trial, type, typeFileName)
+  const newest = newestVersion(trial, type)
+  const said = `asPublished: ${newest}`
+  if (newest === 0) throw unusable(`${type} has no version that could have been published`)
+  if (filesIn(join(trial, type)).includes(typeFileName))
+    throw unusable(`say it in ${type}/${typeFileName} itself: ${said}`)
+  const bytes = Buffer.from(`${said}\n`)
+  publishFile(path, bytes)
+  return bytes
+}
+
+function refuseSame({ digests }: SchemaFolder, type: string, name: string): void {
+  const before = [...digests].filter(
+    ([each]) => each !== name && dirname(each) === type && /^\d+\.json$/.test(each.slice(type.length + 1)),
+  )
+  const newest = before.toSorted(([one], [other]) => numberOf(other) - numberOf(one))[0]
+  if (newest?.[1] === digests.get(name))
+    throw unusable(`it is the same as ${newest?.[0] ?? ''}: nothing to add`)
+}
+
+function numberOf(name: string): number {
+  return Number(/(\d+)\.json$/.exec(name)?.[1] ?? 0)
 }
 
 /** The type and the lock, to be tried beside what is there. */
@@ -75,33 +149,15 @@ function copyIfThere(from: string, to: string): void {
 
 function copyInto(file: string, to: string): void {
   try {
-    copyFileSync(file, to)
+    publishFile(to, withUnixEnds(readFileSync(file)))
   } catch (cause) {
     throw unusable(`cannot read ${file}: ${messageOf(cause)}`)
   }
 }
 
-function nextVersion(root: string, type: string): number {
+function newestVersion(root: string, type: string): number {
   const versions = filesIn(join(root, type)).flatMap(
     (name) => /^([1-9][0-9]{0,5})\.json$/.exec(name)?.[1] ?? [],
   )
-  return Math.max(0, ...versions.map(Number)) + 1
-}
-
-/** The lock as it was, and what of this type is not in it yet. It is there whole or as before. */
-function lockType(root: string, { digests, lock }: SchemaFolder): string[] {
-  const added = [...digests.keys()].filter((name) => !lock?.has(name)).toSorted()
-  if (added.length === 0) return []
-  const path = join(root, lockName)
-  writeFileSync(`${path}.new`, formatLock(new Map([...(lock ?? []), ...digests])))
-  renameSync(`${path}.new`, path)
-  return added
-}
-
-function unusable(message: string): TidegateError {
-  return new TidegateError('SCHEMA_FILE', {
-    message,
-    retryable: false,
-    hint: 'nothing was written; docs/SCHEMAS.md says what a schema may be and where its files lie',
-  })
+  return Math.max(0, ...versions.map(Number))
 }

@@ -1,13 +1,13 @@
 import type { SchemaFolder } from '../../src/schemas/folder.ts'
-import type { StoredType } from '../../src/schemas/registry.ts'
+import type { Formats } from '../../src/schemas/formats.ts'
+import { registryOf, type StoredType } from '../../src/schemas/registry.ts'
 import type { CompatibilityMode } from '../../src/schemas/type-file.ts'
-import {
-  compare,
-  type CompareOptions,
-  type Comparison,
-  type Finding,
-  type Version,
-} from './compatibility/compare.ts'
+import { linksBetween, noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
+import { type Carried, carriedOf, faultOfCarrying } from './carrying.ts'
+import { compare, type Comparison } from './compatibility/compare.ts'
+import type { Finding } from './compatibility/findings.ts'
+import { allRules } from './compatibility/prove.ts'
+import type { Version } from './compatibility/version.ts'
 import type { Json } from './language/json.ts'
 
 /** `BACKWARD`: what was written by the earlier version is read by the later one; `FORWARD`: the other way about. */
@@ -23,6 +23,8 @@ export interface JudgedFinding extends Finding {
   standing: Standing
   /** Of whom accepted it; or the files of the upcasters. */
   because?: string
+  /** What becomes of the witness when upcasters bring it forward, if the later version does not take it then. */
+  uncarried?: string
 }
 
 export interface JudgedComparison {
@@ -32,7 +34,11 @@ export interface JudgedComparison {
   against: number
   direction: Direction
   answer: Comparison['answer']
+  /** Generated documents that the writer accepts and that were shown to the reader; none where something breaks. */
+  tried: number
   findings: JudgedFinding[]
+  /** Where upcasters lead from one to the other. */
+  carried?: Carried
 }
 
 export interface CheckedType {
@@ -57,15 +63,19 @@ export function pairsOf(
   return against.flatMap((one) => directions.map((direction) => ({ against: one, direction })))
 }
 
-/** Which versions of a type are judged: the newest, and those that are not in the lock yet; or every one. */
+/** Which versions of a type are judged: the newest, and those that are not in the lock yet, but for what was in use before there was one; or every one. */
 function judgedVersions(
   type: string,
   versions: readonly number[],
-  { lock }: SchemaFolder,
+  { lock, types }: SchemaFolder,
   all: boolean,
 ): number[] {
   if (all) return [...versions]
-  return versions.filter((version) => version === versions.at(-1) || !lock?.has(`${type}/${version}.json`))
+  const { asPublished = 0 } = (types.get(type) as StoredType).settings
+  return versions.filter(
+    (version) =>
+      version > asPublished && (version === versions.at(-1) || !lock?.has(`${type}/${version}.json`)),
+  )
 }
 
 /** What `tidegate schema check` has found. */
@@ -85,10 +95,10 @@ export interface CheckedFolder {
 export function checkFolder(
   folder: SchemaFolder,
   types: readonly string[],
-  { all = false, strict = false }: { all?: boolean; strict?: boolean } = {},
+  { strict = false, ...options }: CheckOptions & { strict?: boolean } = {},
 ): CheckedFolder {
   const chosen = types.length > 0 ? types : [...folder.types.keys()]
-  const checked = chosen.map((type) => checkType(folder, type, { all }))
+  const checked = chosen.map((type) => checkType(folder, type, options))
   const findings = checked.flatMap(({ comparisons }) => comparisons.flatMap((one) => one.findings))
   const inTheWay = findings.filter((one) => isInTheWay(one, strict)).length
   const { unlocked, missing } = lockFindings(folder)
@@ -96,20 +106,35 @@ export function checkFolder(
   return { ok, faults: folder.faults, unlocked, missing, types: checked, inTheWay }
 }
 
+export interface CheckOptions {
+  /** Every version; else the newest, and what is not in the lock yet. */
+  all?: boolean
+  formats?: Formats
+  /** What is said to bring data forward is tried on the documents that show what it is for. */
+  upcasts?: Upcasts
+}
+
 /** Judges the versions of a type by its mode. */
 export function checkType(
   folder: SchemaFolder,
   type: string,
-  { all = false, ...options }: CompareOptions & { all?: boolean } = {},
+  { all = false, formats = 'checked', upcasts = noUpcasts }: CheckOptions = {},
 ): CheckedType {
+  const registry = registryOf(folder.types)
   const stored = folder.types.get(type) as StoredType
   const mode = stored.settings.compatibility
   const versions = versionsOf(stored)
   const comparisons = judgedVersions(type, versions, folder, all).flatMap((version) =>
     pairsOf(mode, versions, version).map(({ against, direction }) => {
-      const { answer, findings } = compareVersions(stored, { version, against, direction }, options)
-      const judged = findings.map((one) => judge(one, { folder, type, version, against, direction }))
-      return { type, version, against, direction, answer, findings: judged }
+      const pair = { version, against, direction }
+      const links = linksBetween(type, against, version, { registry, upcasts })
+      const reader = versionAt(stored, version)
+      const { answer, findings, tried } = compareVersions(stored, pair, formats)
+      const carries = (document: Json): string | undefined => faultOfCarrying(document, links, reader)
+      const judged = findings.map((one) => judge(one, { folder, type, ...pair, carries }))
+      const isCarried = judged.some(({ standing }) => standing === 'upcast')
+      const carried = isCarried ? { carried: carriedOf(versionAt(stored, against), reader, links) } : {}
+      return { type, ...pair, answer, tried, findings: judged, ...carried }
     }),
   )
   return { type, mode, comparisons }
@@ -122,13 +147,19 @@ export function versionsOf({ versions }: StoredType): number[] {
 export function compareVersions(
   stored: StoredType,
   { version, against, direction }: { version: number; against: number; direction: Direction },
-  options: CompareOptions = {},
+  formats: Formats = 'checked',
 ): Comparison {
   const later = versionAt(stored, version)
   const earlier = versionAt(stored, against)
   const others = [...stored.versions.values()].map(({ schema }) => schema as Json)
   const [writer, reader] = direction === 'BACKWARD' ? [earlier, later] : [later, earlier]
-  return compare(writer, reader, { others, ...options })
+  return compare(writer, reader, { others, rules: formats === 'checked' ? allRules : withoutFormats })
+}
+
+/** Where a format is an annotation it asks for nothing. */
+const withoutFormats: typeof allRules = {
+  ...allRules,
+  format: { of: ['format'], holds: () => 'holds' },
 }
 
 function versionAt({ versions }: StoredType, version: number): Version {
@@ -142,25 +173,37 @@ interface Judging {
   version: number
   against: number
   direction: Direction
+  carries: (document: Json) => string | undefined
 }
 
 function judge(finding: Finding, judging: Judging): JudgedFinding {
-  const { folder, type, version, against, direction } = judging
+  const { folder, type, version, against, direction, carries } = judging
   const way = direction === 'BACKWARD' ? upcastersOf(folder, type, against, version) : undefined
-  if (way !== undefined) return { ...finding, standing: 'upcast', because: way.join(', ') }
+  if (way !== undefined) {
+    const uncarried = finding.witness === undefined ? undefined : carries(finding.witness)
+    return {
+      ...finding,
+      standing: 'upcast',
+      because: way.join(', '),
+      ...(uncarried !== undefined && { uncarried }),
+    }
+  }
+  if (finding.isUndeclared) return { ...finding, standing: 'open model' }
   if (finding.answer === 'unknown') {
     const { accepted } = (folder.types.get(type) as StoredType).settings
     const match = accepted.find(
       (one) =>
         one.version === version &&
         (one.against ?? against) === against &&
+        one.direction === direction &&
+        one.rule === finding.rule &&
         [finding.path, finding.schemaPath].includes(one.path),
     )
     return match
       ? { ...finding, standing: 'accepted', because: match.reason }
       : { ...finding, standing: 'unknown' }
   }
-  return { ...finding, standing: finding.isUndeclared ? 'open model' : 'breaks' }
+  return { ...finding, standing: 'breaks' }
 }
 
 /** The files that bring data of one version to another, step by step; undefined: there is no way. */
@@ -199,6 +242,7 @@ function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; mi
 }
 
 /** Whether a finding is in the way of a version. */
-export function isInTheWay({ standing }: JudgedFinding, strict: boolean): boolean {
-  return standing === 'breaks' || standing === 'unknown' || (strict && standing === 'open model')
+export function isInTheWay({ standing, uncarried }: JudgedFinding, strict: boolean): boolean {
+  if (standing === 'breaks' || standing === 'unknown') return true
+  return strict && (standing === 'open model' || uncarried !== undefined)
 }

@@ -1,12 +1,17 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { TidegateError } from '../../src/errors.ts'
 import { readSchemaFolder, type SchemaFolder, usableSchemaFolder } from '../../src/schemas/folder.ts'
+import type { Formats } from '../../src/schemas/formats.ts'
+import { registryOf } from '../../src/schemas/registry.ts'
+import { noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
+import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { wholeNumber } from '../../src/settings/command-line.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
 import { addTypes } from '../typing/command.ts'
-import { addVersion } from './adding.ts'
+import { addVersion, type AddOptions } from './adding.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
-import { checkedText, comparisonText, differenceText } from './told.ts'
+import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
 Examples:
@@ -21,6 +26,10 @@ Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be rea
 interface Choice {
   folder: string
   json?: boolean
+}
+
+interface ComparingChoice extends Choice {
+  formats: Formats
 }
 
 /** Where it says what it found; a test listens itself. */
@@ -55,31 +64,60 @@ function taking(command: Command): Command {
     .option('--json', 'one JSON object, for programs')
 }
 
+/** What compares reads formats as the sides do. */
+function comparing(command: Command): Command {
+  return taking(command).addOption(
+    new Option('--formats <formats>', 'whether format checks anything, as schemas.formats says of both sides')
+      .choices(['checked', 'annotation'])
+      .default('checked'),
+  )
+}
+
 function addCheck(schema: Command, { say, onFound }: Parts): void {
-  taking(schema.command('check'))
+  comparing(schema.command('check'))
     .description(
       'hold the files to schemas.lock, and each newest version to those before it, by the mode of its type',
     )
     .argument('[types...]', 'these types alone')
     .option('--all', 'every version, not the newest and what is not in the lock yet')
     .option('--strict', 'count what breaks only data with names that nobody described')
-    .action((types: string[], options: Choice & { all?: boolean; strict?: boolean }, command: Command) => {
-      const folder = readSchemaFolder(options.folder)
+    .action(async (types: string[], options: CheckChoice, command: Command) => {
+      const folder = readSchemaFolder(options.folder, options.formats)
       for (const type of types) knownType(folder, type, command)
-      const checked = checkFolder(folder, types, options)
+      const { upcasts, fault } = await upcastsOf(options.folder, folder)
+      const faults = fault === undefined ? folder.faults : [...folder.faults, fault]
+      const checked = checkFolder({ ...folder, faults }, types, { ...options, upcasts })
       say(options.json ? JSON.stringify(checked) : checkedText(checked))
       if (!checked.ok) onFound()
     })
 }
 
+interface CheckChoice extends ComparingChoice {
+  all?: boolean
+  strict?: boolean
+}
+
+/** What brings data forward; what is wrong with it is told with the rest. */
+async function upcastsOf(
+  root: string,
+  { types }: SchemaFolder,
+): Promise<{ upcasts: Upcasts; fault?: string }> {
+  try {
+    return { upcasts: await loadUpcasts(root, registryOf(types), [...types.keys()]) }
+  } catch (error) {
+    if (!(error instanceof TidegateError)) throw error
+    return { upcasts: noUpcasts, fault: error.message }
+  }
+}
+
 function addDiff(schema: Command, { say, onFound }: Parts): void {
-  taking(schema.command('diff'))
+  comparing(schema.command('diff'))
     .description('what one version of a type lets pass and another does not, each way')
     .argument('<type>', 'the event type')
     .argument('<earlier>', 'a version', wholeNumber())
     .argument('<later>', 'another', wholeNumber())
-    .action((type: string, earlier: number, later: number, options: Choice, command: Command) => {
-      const folder = usableSchemaFolder(options.folder)
+    .action((type: string, earlier: number, later: number, options: ComparingChoice, command: Command) => {
+      const folder = usableSchemaFolder(options.folder, options.formats)
       const stored = knownType(folder, type, command)
       for (const version of [earlier, later])
         if (!stored.versions.has(version))
@@ -88,7 +126,7 @@ function addDiff(schema: Command, { say, onFound }: Parts): void {
           })
       const ways = (['BACKWARD', 'FORWARD'] as const).map((direction) => ({
         direction,
-        ...compareVersions(stored, { version: later, against: earlier, direction }),
+        ...compareVersions(stored, { version: later, against: earlier, direction }, options.formats),
       }))
       if (options.json) say(JSON.stringify({ type, earlier, later, ways }))
       else say(ways.map((way) => wayText(way, earlier, later)).join('\n'))
@@ -107,21 +145,28 @@ function wayText(
 }
 
 function addAdd(schema: Command, { say, onFound }: Parts): void {
-  taking(schema.command('add'))
+  comparing(schema.command('add'))
     .description('write the next version of a type, if its mode allows it, and put it into schemas.lock')
     .argument('<type>', 'the event type')
     .argument('[file]', 'the schema; left out, or already in its place: what is there is put into the lock')
     .option('--strict', 'count what breaks only data with names that nobody described')
-    .action((type: string, file: string | undefined, options: Choice & { strict?: boolean }) => {
-      const { checked, added, isAdded } = addVersion(options.folder, type, file, options.strict === true)
+    .option(
+      '--as-published',
+      'what is there was in use before there was a lock: it is not judged, and type.yaml says so',
+    )
+    .action(async (type: string, file: string | undefined, options: AddOptions & ComparingChoice) => {
+      const { checked, added, isAdded } = await addVersion(options.folder, type, file, options)
       if (options.json) say(JSON.stringify({ ok: isAdded, added, checked }))
       else {
-        const told = checked.comparisons.filter(({ findings }) => findings.length > 0).map(comparisonText)
+        const told = checked.comparisons.flatMap((one) => [
+          ...(one.findings.length > 0 ? [comparisonText(one)] : []),
+          ...noteOf(one),
+        ])
         const verdict = isAdded
           ? added.length === 0
             ? 'nothing to add: schemas.lock has it all'
             : `added: ${added.join(', ')}`
-          : 'not added: nothing was written'
+          : 'not added: nothing was written (what was in use before there was a lock: --as-published)'
         say([...told, verdict].join('\n'))
       }
       if (!isAdded) onFound()

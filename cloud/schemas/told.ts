@@ -1,5 +1,6 @@
+import type { Carried } from './carrying.ts'
 import type { CheckedFolder, Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
-import type { Finding } from './compatibility/compare.ts'
+import type { Finding } from './compatibility/findings.ts'
 import type { Json } from './language/json.ts'
 
 const saidMax = 60
@@ -13,12 +14,25 @@ export function checkedText({ ok, faults, unlocked, missing, types, inTheWay }: 
     ...missing.map((name) => `FAULT      ${name}: is in schemas.lock and not on the disk; put it back`),
     ...unlocked.map((name) => `NOT LOCKED ${name}: tidegate schema add ${name.split('/', 1)[0] ?? ''}`),
   ]
-  const told = comparisons.filter(({ findings }) => findings.length > 0).map(comparisonText)
-  const count = `${types.length} event types, ${comparisons.length} comparisons`
+  const told = comparisons.flatMap((one) => [
+    ...(one.findings.length > 0 ? [comparisonText(one)] : []),
+    ...noteOf(one),
+  ])
+  const tried = comparisons.reduce((sum, one) => sum + one.tried, 0)
+  const count = `${types.length} event types, ${comparisons.length} comparisons, ${tried} generated documents`
   const verdict = ok
     ? `fine: ${count}`
     : `not fine: ${count}, ${files.length} of files and ${inTheWay} of versions in the way`
   return [...files, ...told, verdict].join('\n')
+}
+
+/** Of rules alone, if no document could be shown. */
+export function noteOf({ type, version, against, direction, tried, findings }: JudgedComparison): string[] {
+  const isInTheWay = findings.some(({ standing }) => standing === 'breaks' || standing === 'unknown')
+  if (tried > 0 || isInTheWay) return []
+  return [
+    `NOTE       ${type} ${against} to ${version}  ${direction}: by rule alone: no document was generated that the writer accepts`,
+  ]
 }
 
 /** A comparison as a person reads it: a line that says what was asked, and each finding with its evidence. */
@@ -29,6 +43,7 @@ export function comparisonText({
   direction,
   answer,
   findings,
+  carried,
 }: JudgedComparison): string {
   const asked =
     direction === 'BACKWARD'
@@ -37,7 +52,14 @@ export function comparisonText({
   return [
     `${type} ${against} to ${version}  ${direction}: ${asked}: ${answer}`,
     ...findings.map((one) => findingText(one, { version, against, direction })),
+    ...(carried ? [carriedText(carried)] : []),
   ].join('\n')
+}
+
+function carriedText({ tried, failed, example, fault }: Carried): string {
+  const count = `  the upcasters carry ${tried - failed} of ${tried} generated documents`
+  if (example === undefined) return count
+  return `${count}; not ${cut(JSON.stringify(example), witnessMax)} (${fault ?? ''})`
 }
 
 interface Pair {
@@ -79,18 +101,24 @@ function cut(text: string, max: number): string {
 }
 
 function whatToDo(
-  { standing, because, rule, schemaPath, path }: JudgedFinding,
+  { standing, because, uncarried, rule, schemaPath, path, witness }: JudgedFinding,
   { version, against, direction }: Pair,
 ): string {
   switch (standing) {
     case 'accepted':
       return `accepted in type.yaml: ${because ?? ''}`
     case 'upcast':
-      return `data of version ${against} is brought forward before it is read: ${because ?? ''}`
+      return `data of version ${against} is brought forward before it is read: ${because ?? ''}${
+        uncarried !== undefined
+          ? `, which does not carry this document (${uncarried}): it would be a dead letter; --strict counts it`
+          : witness === undefined
+            ? ''
+            : ', which carries this document'
+      }`
     case 'open model':
       return 'it breaks only data that carries this name with something else, which the writer never spoke of; --strict counts it'
     case 'unknown':
-      return `say it in another way, or accept it in type.yaml: accepted: [{ version: ${version}, against: ${against}, path: "${schemaPath || path}", reason: … }]`
+      return `say it in another way, or accept it in type.yaml: accepted: [{ version: ${version}, against: ${against}${direction === 'FORWARD' ? ', direction: FORWARD' : ''}, rule: ${JSON.stringify(rule)}, path: "${schemaPath || path}", reason: … }]`
     case 'breaks':
       return advice(rule, direction, against, version)
   }
@@ -121,8 +149,11 @@ export function differenceText(
   later: number,
 ): string {
   const comparison = { version: later, against: earlier, direction }
-  const standing: Standing =
-    finding.answer === 'unknown' ? 'unknown' : finding.isUndeclared ? 'open model' : 'breaks'
+  const standing: Standing = finding.isUndeclared
+    ? 'open model'
+    : finding.answer === 'unknown'
+      ? 'unknown'
+      : 'breaks'
   return findingText({ ...finding, standing }, comparison)
     .split('\n')
     .slice(0, 2)

@@ -13,6 +13,7 @@ import { editDistance } from '../edit-distance.ts'
 import {
   around,
   CheckCost,
+  checkStepsMax,
   countCost,
   hasAtMost,
   oneCheck,
@@ -35,6 +36,11 @@ export interface Validate {
   (data: unknown): readonly SchemaFault[]
   /** The first fault, at the cost of finding that one alone; undefined: it is valid. Without a keyword: the check came to no end. */
   first(data: unknown, budget?: StepBudget): SchemaFault | undefined
+  /**
+   * At the cost of at most so many steps, and how many it took: of what goes in loops, not of what is written once. `brief`: what shows with the first
+   * fault; to have all of them a schema is compiled once more, which takes long of a long one.
+   */
+  within(data: unknown, stepsMax: number, brief?: 'brief'): { faults: readonly SchemaFault[]; steps: number }
 }
 
 /** JSON Schema's dialects, by what `$schema` says of them, scheme and fragment aside. */
@@ -126,7 +132,7 @@ function withAllFaults(
   cost: CheckCost,
   alternatives: Alternatives,
 ): Validate {
-  let telling: ValidateFunction | undefined
+  let tellingAll: ValidateFunction | undefined
   const faultsBy = (by: ValidateFunction, data: unknown, budget: StepBudget): readonly SchemaFault[] => {
     try {
       return cost.runWithin(budget, () => by(data)) ? [] : (by.errors ?? [])
@@ -143,14 +149,19 @@ function withAllFaults(
       (alternatives !== 'none' && found?.keyword === 'unevaluatedProperties')
     return found && isOne ? { ...found, ofAlternative: true } : found
   }
-  const whole = (data: unknown): readonly SchemaFault[] => {
-    const found = first(data)
-    if (found === undefined) return []
-    if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return [found]
-    const all = faultsBy((telling ??= compileTelling()), data, { steps: toldStepsMax })
-    return all.some(isEndless) ? [found] : all
+  const within: Validate['within'] = (data, stepsMax, brief) => {
+    const budget = { steps: stepsMax }
+    const faults = faultsBy(validate, data, budget)
+    const [found] = faults
+    const steps = stepsMax - budget.steps
+    if (found === undefined || brief) return { faults, steps }
+    if (isEndless(found) || !hasAtMost(data, toldWholeMax)) return { faults: [found], steps }
+    const telling = { steps: toldStepsMax }
+    const all = faultsBy((tellingAll ??= compileTelling()), data, telling)
+    return { faults: all.some(isEndless) ? [found] : all, steps: steps + toldStepsMax - telling.steps }
   }
-  return Object.assign(whole, { first })
+  const whole = (data: unknown): readonly SchemaFault[] => within(data, checkStepsMax).faults
+  return Object.assign(whole, { first, within })
 }
 
 /** `by choice`: what counts as evaluated depends on which of them data has taken. `by condition`: of a fault nothing shows whether it is of one. */

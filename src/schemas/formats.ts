@@ -20,6 +20,10 @@ const taken = [
 /** Of it as well, functions that look at each character once. */
 const functions = ['date', 'date-time', 'time'] as const
 
+/** The formats that are checked. */
+export type Format =
+  (typeof taken)[number] | (typeof functions)[number] | 'uri' | 'duration' | 'hostname' | 'regex'
+
 /** RFC 3339, appendix A; that of ajv-formats looks around. */
 const duration = (() => {
   const time = String.raw`T(?:\d+H(?:\d+M(?:\d+S)?)?|\d+M(?:\d+S)?|\d+S)`

@@ -1,3 +1,4 @@
+import { Kinds, type Side } from './pattern-kinds.ts'
 import { type Assertion, parsePattern, type PatternNode } from './pattern-parser.ts'
 
 /** What a text is held against. */
@@ -5,23 +6,27 @@ export interface Pattern {
   test(text: string): boolean
   /** Its source. */
   toString(): string
+  /** Where one is in front of a text's first code point; */
+  begin(): Reached
+  /** where behind one more: `match` and `never`, whatever follows; */
+  after(reached: Reached, code: number): Reached
+  /** and whether a text that ends there matches. */
+  isEnd(reached: Reached): boolean
 }
+
+/** Where one is in a pattern: the same for texts that it cannot tell apart. */
+export type Reached = State | 'match' | 'never'
 
 /** Instructions of one pattern: `{1,5000}` makes as many of what it repeats. */
 const instructionsMax = 10_000
 /** Places of all states that are remembered of one pattern; then it begins anew. */
 const placesMax = 100_000
-/** Code points beyond ASCII whose kind is remembered of one pattern. */
-const kindsMax = 4096
 
 type Instruction =
   | { op: 'one'; set: number; next: number }
   | { op: 'split'; next: number; other: number }
   | { op: 'assert'; holds: Assertion; next: number }
   | { op: 'match' }
-
-/** What stands on one side of a place in a text: nothing, a character of a word, or another. */
-type Side = 'nothing' | 'word' | 'other'
 
 /** The places in the pattern that may have been reached in front of a character. */
 interface State {
@@ -96,6 +101,23 @@ class LinearPattern implements Pattern {
     const end = (state.end ??= this.#arcOf(state, undefined))
     this.#spend(steps + end.steps)
     return end.to === 'match'
+  }
+
+  begin(): Reached {
+    return this.#stateOf([], 'nothing')
+  }
+
+  after(reached: Reached, code: number): Reached {
+    if (typeof reached === 'string') return reached
+    const kind = this.#kinds.of(code)
+    const arc = (reached.arcs[kind] ??= this.#arcOf(reached, kind))
+    this.#spend(arc.steps)
+    return arc.to
+  }
+
+  isEnd(reached: Reached): boolean {
+    if (typeof reached === 'string') return reached === 'match'
+    return (reached.end ??= this.#arcOf(reached, undefined)).to === 'match'
   }
 
   #arcOf({ places, before }: State, kind: number | undefined): Arc {
@@ -245,50 +267,4 @@ function beginsWithStart(node: PatternNode): boolean {
   if (node.kind === 'sequence') return node.parts[0] !== undefined && beginsWithStart(node.parts[0])
   if (node.kind === 'choice') return node.options.every(beginsWithStart)
   return node.kind === 'repeat' && node.min > 0 && beginsWithStart(node.node)
-}
-
-/** Code points that a pattern cannot tell apart are of one kind. What is in a set is asked of the engine itself, a code point at a time. */
-class Kinds {
-  readonly #tests: readonly RegExp[]
-  readonly #kinds: { isIn: readonly boolean[]; side: Side }[] = []
-  readonly #byMembers = new Map<string, number>()
-  readonly #ascii: readonly number[]
-  readonly #others = new Map<number, number>()
-
-  constructor(sets: readonly string[]) {
-    this.#tests = sets.map((set) => new RegExp(`^(?:${set})$`, 'u'))
-    this.#ascii = Array.from({ length: 128 }, (_, code) => this.#find(code))
-  }
-
-  of(code: number): number {
-    if (code < 128) return this.#ascii[code] as number
-    const known = this.#others.get(code)
-    if (known !== undefined) return known
-    if (this.#others.size >= kindsMax) this.#others.clear()
-    const kind = this.#find(code)
-    this.#others.set(code, kind)
-    return kind
-  }
-
-  /** By set, whether a code point of a kind is in it. */
-  membersOf(kind: number): readonly boolean[] {
-    return this.#kinds[kind]?.isIn ?? []
-  }
-
-  sideOf(kind: number): Side {
-    return this.#kinds[kind]?.side ?? 'other'
-  }
-
-  #find(code: number): number {
-    const character = String.fromCodePoint(code)
-    const isIn = this.#tests.map((set) => set.test(character))
-    const side = /^\w$/.test(character) ? 'word' : 'other'
-    const members = `${side} ${isIn.map(Number).join('')}`
-    let kind = this.#byMembers.get(members)
-    if (kind === undefined) {
-      kind = this.#kinds.push({ isIn, side }) - 1
-      this.#byMembers.set(members, kind)
-    }
-    return kind
-  }
 }

@@ -28,8 +28,18 @@ const typeFile = z.strictObject({
   retired: z.array(version).default([]),
   unknown: z.enum(['quarantine', 'pass']).optional(),
   accepted: z
-    .array(z.strictObject({ version, against: version.optional(), path: z.string(), reason: text }))
+    .array(
+      z.strictObject({
+        version,
+        against: version.optional(),
+        direction: z.enum(['BACKWARD', 'FORWARD']).default('BACKWARD'),
+        rule: text,
+        path: z.string(),
+        reason: text,
+      }),
+    )
     .default([]),
+  asPublished: version.optional(),
 })
 
 /** What `type.yaml` says of an event type. */

@@ -7,7 +7,7 @@ import { type Name, namesIn, schemasOfMember } from '../language/members.ts'
 import { childrenOf, type Node, standing, valueOf } from '../language/node.ts'
 import { saySame } from '../language/same.ts'
 import { OutOfWork, type Work } from '../language/work.ts'
-import { dependentsOf, numberAt, schemaAt, textsOf } from '../language/words.ts'
+import { dependentsOf, dynamicAt, numberAt, schemaAt, textAt, textsOf } from '../language/words.ts'
 
 const isObject = ({ facts: { kinds } }: Goal): boolean => kinds.has('object')
 const objects: ReadonlySet<Kind> = new Set(['object'])
@@ -58,7 +58,8 @@ function coversMember(goal: Goal, prover: Prover, name: Name): boolean {
   const { one, reader, facts } = goal
   const given = memberSchemas(one, name, prover.work)
   const isDescribed = childrenOf(reader, 'properties').some(([described]) => described === name)
-  const isUndeclared = isDescribed && given.length === 0 && !facts.required.has(name as string)
+  const isUndeclared =
+    isDescribed && given.length === 0 && !facts.required.has(name as string) && isKnownWhole(one)
   const place = inside(goal.place, goal, { in: 'object', name }, isUndeclared)
   let holds = true
   for (const schema of schemasOfMember(reader, name, 'surely', prover.work)) {
@@ -70,6 +71,16 @@ function coversMember(goal: Goal, prover: Prover, name: Name): boolean {
     } else holds = prover.covers(given, schema, place) && holds
   }
   return holds
+}
+
+/** Whether all that the writer says of a case is known here: else it may say something of a name as well. */
+function isKnownWhole({ nodes, isCut }: Case): boolean {
+  if (isCut) return false
+  return nodes.every((node) => {
+    const reference = textAt(node, '$ref')
+    const isFollowed = reference === undefined || node.document.resolve(reference) !== undefined
+    return isFollowed && dynamicAt(node) === undefined
+  })
 }
 
 function coversNames(goal: Goal, prover: Prover, wanted: Node): boolean {

@@ -16,7 +16,7 @@ const liftsMax = 12
 export interface Search {
   work: Work
   random: Random
-  /** Whether the writer accepts a document and the reader refuses it: by the validators, whatever was thought until then. */
+  /** Whether the writer accepts a document and the reader refuses it for the gap: by the validators, whatever was thought until then. */
   confirms: (document: Json) => boolean
 }
 
@@ -38,7 +38,7 @@ export function witnessOf(gap: Gap, { work, random, confirms }: Search): Json | 
   return undefined
 }
 
-function isIn({ nodes, nots }: Case, value: Json, work: Work): boolean {
+export function isIn({ nodes, nots }: Case, value: Json, work: Work): boolean {
   return (
     nodes.every((node) => evaluate(node, value, work) !== false) &&
     nots.every((node) => evaluate(node, value, work) !== true)
@@ -118,22 +118,34 @@ function nameFor(
 
 const stepsMax = 300
 
-/** The same witness with less in it: what is not needed to show it is taken out, part by part. */
+/** The same witness with less in it: what is not needed to show the same is taken out, part by part, as long as there is work left. */
 export function smaller(document: Json, confirms: (document: Json) => boolean): Json {
   let best = document
-  let steps = 0
-  for (let goesOn = true; goesOn;) {
-    goesOn = false
-    for (const less of lessThan(best)) {
-      steps += 1
-      if (steps > stepsMax) return best
-      if (!confirms(less)) continue
-      best = less
-      goesOn = true
-      break
+  try {
+    for (let steps = 0; steps < stepsMax; steps += 1) {
+      const less = confirmedLess(best, confirms, stepsMax - steps)
+      if (less === undefined) return best
+      best = less.document
+      steps += less.steps
     }
+  } catch (error) {
+    if (!(error instanceof OutOfWork)) throw error
   }
   return best
+}
+
+function confirmedLess(
+  document: Json,
+  confirms: (document: Json) => boolean,
+  stepsLeft: number,
+): { document: Json; steps: number } | undefined {
+  let steps = 0
+  for (const less of lessThan(document)) {
+    if (confirms(less)) return { document: less, steps }
+    steps += 1
+    if (steps >= stepsLeft) return undefined
+  }
+  return undefined
 }
 
 function* lessThan(value: Json): Generator<Json> {

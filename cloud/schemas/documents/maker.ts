@@ -91,7 +91,7 @@ export class Maker {
           this.#random,
         )
       case 'string':
-        return makeText(facts, hints, this.#random)
+        return makeText(facts, hints, this.#random, this.#work)
       case 'array':
         return this.#array(one, facts, hints, depth)
       case 'object':

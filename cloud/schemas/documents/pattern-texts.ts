@@ -6,7 +6,8 @@ const repeatsMax = 3
 const charactersMax = 2000
 
 const ascii = Array.from({ length: 95 }, (_, at) => String.fromCodePoint(at + 32))
-const characters = [...ascii, '\n', '\t', 'é', 'ß', 'Ω', '中', '😀']
+/** One of each kind that patterns tell apart, as a rule. */
+export const characters: readonly string[] = [...ascii, '\n', '\t', 'é', 'ß', 'Ω', '中', '😀']
 
 /** A text that matches a pattern, as a rule: what stands around a place is not looked at. */
 export function textOfPattern(source: string, random: Random): string | undefined {

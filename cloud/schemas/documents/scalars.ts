@@ -1,7 +1,10 @@
 import type { Facts } from '../language/facts.ts'
 import { lengthOf } from '../language/json.ts'
 import type { Node } from '../language/node.ts'
+import type { Work } from '../language/work.ts'
 import { numberAt, textAt, valuesAt } from '../language/words.ts'
+import { commonText } from './common-text.ts'
+import { textOfFormat } from './format-texts.ts'
 import { textOfPattern } from './pattern-texts.ts'
 import type { Random } from './random.ts'
 
@@ -48,7 +51,19 @@ function fitted(value: number, { kinds, divisors }: Facts, random: Random): numb
 }
 
 /** A text of a case, of a length near to where a hint draws a line. */
-export function makeText(facts: Facts, hints: readonly Node[], random: Random): string {
+export function makeText(facts: Facts, hints: readonly Node[], random: Random, work: Work): string {
+  const { patterns } = facts
+  // Nothing but what has the format will do, and of several patterns hardly a text by chance.
+  const formatted = facts.formats.flatMap((format) => textOfFormat(format, random) ?? [])
+  if (formatted.length > 0) return random.of(formatted)
+  if (patterns.length > 1 || (patterns.length === 1 && random.isLucky(0.2))) {
+    const common = commonText(
+      patterns.flatMap((source) => work.pattern(source) ?? []),
+      facts,
+      random,
+    )
+    if (common !== undefined) return common
+  }
   const listed = hints
     .flatMap(valuesAt)
     .flat()

@@ -11,6 +11,8 @@ export interface Case {
   readonly nodes: readonly Node[]
   readonly nots: readonly Node[]
   readonly kinds: ReadonlySet<Kind>
+  /** There were more alternatives than are looked at: what some of them say is left out. */
+  readonly isCut?: boolean
 }
 
 export const everyKind: ReadonlySet<Kind> = new Set(allKinds)
@@ -25,6 +27,7 @@ interface Open {
   left: Node[]
   /** One of each is still to be chosen. */
   choices: Choice[][]
+  isCut: boolean
 }
 
 /** What one of several alternatives says. */
@@ -37,9 +40,9 @@ interface Choice {
 export function casesOf(
   schemas: readonly Node[],
   work: Work,
-  { nodes = [], nots = [], kinds = everyKind }: Partial<Case> = {},
+  { nodes = [], nots = [], kinds = everyKind, isCut = false }: Partial<Case> = {},
 ): Case[] {
-  const begin: Open = { nodes: byKey(nodes), nots: byKey(nots), left: [...schemas], choices: [] }
+  const begin: Open = { nodes: byKey(nodes), nots: byKey(nots), left: [...schemas], choices: [], isCut }
   const done: Case[] = []
   const open = [begin]
   for (let one = open.pop(); one !== undefined; one = open.pop()) {
@@ -47,10 +50,10 @@ export function casesOf(
     if (!spread(one, work)) continue
     const choice = one.choices.pop()
     if (choice === undefined) {
-      done.push({ nodes: [...one.nodes.values()], nots: [...one.nots.values()], kinds })
+      done.push({ nodes: [...one.nodes.values()], nots: [...one.nots.values()], kinds, isCut: one.isCut })
       continue
     }
-    if (done.length + open.length + choice.length > casesMax) open.push(one)
+    if (done.length + open.length + choice.length > casesMax) open.push({ ...one, isCut: true })
     else for (const chosen of choice) open.push(withChoice(one, chosen))
   }
   return done
@@ -60,12 +63,13 @@ function byKey(nodes: readonly Node[]): Map<string, Node> {
   return new Map(nodes.map((node) => [keyOf(node), node]))
 }
 
-function withChoice({ nodes, nots, choices }: Open, { are = [], areNot = [] }: Choice): Open {
+function withChoice({ nodes, nots, choices, isCut }: Open, { are = [], areNot = [] }: Choice): Open {
   return {
     nodes: new Map(nodes),
     nots: new Map([...nots, ...byKey(areNot)]),
     left: [...are],
     choices: [...choices],
+    isCut,
   }
 }
 

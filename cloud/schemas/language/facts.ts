@@ -20,6 +20,7 @@ export interface Facts {
   readonly lengthMin: number
   readonly lengthMax: number
   readonly patterns: readonly string[]
+  readonly formats: readonly string[]
   readonly itemsMin: number
   readonly itemsMax: number
   readonly isUnique: boolean
@@ -166,7 +167,7 @@ function isCrossed({ least, most, divisors }: Pick<Facts, 'least' | 'most' | 'di
   return least.isOpen || most.isOpen || divisors.some((divisor) => !multiplesOf(divisor)(least.value))
 }
 
-function stringsOf({ nodes }: Case): Pick<Facts, 'lengthMin' | 'lengthMax' | 'patterns'> {
+function stringsOf({ nodes }: Case): Pick<Facts, 'lengthMin' | 'lengthMax' | 'patterns' | 'formats'> {
   const patterns = nodes.flatMap((node) => textAt(node, 'pattern') ?? [])
   const lengths = [
     ...patterns.map(lengthsOf),
@@ -179,6 +180,7 @@ function stringsOf({ nodes }: Case): Pick<Facts, 'lengthMin' | 'lengthMax' | 'pa
     lengthMin: Math.max(0, ...lengths.map(({ min }) => min)),
     lengthMax: Math.min(Infinity, ...lengths.map(({ max }) => max)),
     patterns,
+    formats: nodes.flatMap((node) => textAt(node, 'format') ?? []),
   }
 }
 

@@ -38,8 +38,12 @@ export class Work {
 
   /** Whether a text matches; undefined: there is no such pattern. */
   matches(source: string, text: string): boolean | undefined {
+    return this.pattern(source)?.test(text)
+  }
+
+  pattern(source: string): Pattern | undefined {
     if (!this.#patterns.has(source)) this.#patterns.set(source, patternOf(source, this.spend))
-    return this.#patterns.get(source)?.test(text)
+    return this.#patterns.get(source)
   }
 }
 

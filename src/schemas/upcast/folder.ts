@@ -15,10 +15,14 @@ import { applySteps } from './steps.ts'
  * there is. Functions are loaded, and cases are run, before the first event.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
-export async function loadUpcasts(folder: string, registry: SchemaRegistry): Promise<Upcasts> {
+export async function loadUpcasts(
+  folder: string,
+  registry: SchemaRegistry,
+  types: readonly string[] = namesIn(folder),
+): Promise<Upcasts> {
   const found = new Map<string, Upcast>()
   const faults: string[] = []
-  for (const type of namesIn(folder)) {
+  for (const type of types) {
     for (const [step, files] of filesByStep(namesIn(join(folder, type, upcastFolder)))) {
       const place = { folder: join(folder, type, upcastFolder), type, step, files }
       const read = await readStep(place, registry)

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { registerSchemaCommand } from '../../../cloud/schemas/command.ts'
+import { publishFile, publishInLock } from '../../../cloud/schemas/publishing.ts'
 
 let dir: string
 beforeEach(() => {
@@ -40,6 +41,9 @@ async function schema(...words: string[]): Promise<{ text: string; code: number 
   return { text: lines.join('\n'), code }
 }
 
+const serial = (pattern: string, format: string): object => ({
+  properties: { code: { type: 'string', pattern, format } },
+})
 const coded = (pattern: string): object => ({ properties: { code: { type: 'string', pattern } } })
 
 const of = (maximum: number, more: object = {}): object => ({
@@ -48,11 +52,23 @@ const of = (maximum: number, more: object = {}): object => ({
   required: ['temperature'],
 })
 
+const halved = '- unit: { path: /temperature, scale: 0.5 }\n'
+
+/** A file of a schema that is not in its place. */
+function written(content: object): string {
+  const file = join(mkdtempSync(join(dir, '.new-')), 'climate.json')
+  writeFileSync(file, JSON.stringify(content))
+  return file
+}
+
 describe('tidegate schema check', () => {
   test('is silent about what is fine, and says how much that was', async () => {
     write({ [`${climate}/1.json`]: of(100), [`${climate}/2.json`]: of(150) })
     await schema('add', climate)
-    expect(await schema('check')).toEqual({ text: 'fine: 1 event types, 1 comparisons', code: 0 })
+    expect(await schema('check')).toEqual({
+      text: 'fine: 1 event types, 1 comparisons, 1000 generated documents',
+      code: 0,
+    })
   })
 
   test('of a break it says rule, path, both sides, direction, a document that shows it, and what to do', async () => {
@@ -112,7 +128,7 @@ describe('tidegate schema check', () => {
     expect(first).toMatchObject({ code: 1, text: expect.stringContaining('UNKNOWN    pattern at /code') })
     const path = /path: "([^"]+)"/.exec(first.text)?.[1]
     write({
-      [`${climate}/type.yaml`]: `accepted: [{ version: 2, against: 1, path: "${path}", reason: 'A-F is in A-Z' }]\n`,
+      [`${climate}/type.yaml`]: `accepted: [{ version: 2, against: 1, rule: pattern, path: "${path}", reason: 'A-F is in A-Z' }]\n`,
     })
     expect((await schema('add', climate)).code).toBe(0)
     expect((await schema('check')).text).toContain('accepted in type.yaml: A-F is in A-Z')
@@ -122,15 +138,76 @@ describe('tidegate schema check', () => {
     write({ [`${climate}/1.json`]: of(150), [`${climate}/2.json`]: of(120), [`${climate}/3.json`]: of(110) })
     write({
       [`${climate}/type.yaml`]: 'compatibility: BACKWARD_TRANSITIVE',
-      [`${climate}/upcast/1-2.yaml`]: 'x',
+      [`${climate}/upcast/1-2.yaml`]: halved,
     })
     expect((await schema('add', climate)).code).toBe(1)
-    write({ [`${climate}/upcast/2-3.yaml`]: 'x' })
+    write({ [`${climate}/upcast/2-3.yaml`]: halved })
     expect((await schema('add', climate)).code).toBe(0)
     expect((await schema('check')).text).toContain(
-      'data of version 1 is brought forward before it is read: upcast/1-2.yaml, upcast/2-3.yaml',
+      'data of version 1 is brought forward before it is read: upcast/1-2.yaml, upcast/2-3.yaml, which carries this document',
     )
     expect(read('schemas.lock')).toContain(`  ${climate}/upcast/1-2.yaml`)
+  })
+
+  test('says whether upcasters carry the document that shows a break; what they do not carry counts if that is asked for', async () => {
+    write({
+      [`${climate}/1.json`]: of(150, { unit: {} }),
+      [`${climate}/2.json`]: of(20),
+      [`${climate}/upcast/1-2.yaml`]: '- drop: /unit\n',
+    })
+    await schema('add', climate)
+    expect(await schema('check')).toMatchObject({
+      code: 0,
+      text: expect.stringContaining('which does not carry this document (/temperature must be <= 20)'),
+    })
+    expect((await schema('check')).text).toMatch(/the upcasters carry \d+ of \d+ generated documents; not \{/)
+    expect((await schema('check', '--strict')).code).toBe(1)
+  })
+
+  test('an upcaster that cannot be used is a fault, and does not come into the lock', async () => {
+    write({ [`${climate}/1.json`]: of(150), [`${climate}/2.json`]: of(150) })
+    write({ [`${climate}/upcast/1-2.yaml`]: 'x' })
+    await expect(schema('add', climate)).rejects.toMatchObject({ code: 'SCHEMA_FOLDER' })
+    expect(await schema('check')).toMatchObject({ code: 1, text: expect.stringContaining('upcast/1-2.yaml') })
+  })
+
+  test('what is accepted is so by its rule and its direction: no other finding at the place is, and never what was not looked at', async () => {
+    write({
+      [`${climate}/1.json`]: serial('^[A-F]{2}$', 'x-serial'),
+      [`${climate}/2.json`]: serial('^[A-Z]+$', 'x-code'),
+      [`${climate}/type.yaml`]: 'accepted: [{ version: 2, rule: pattern, path: /code, reason: x }]\n',
+    })
+    const { text, code } = await schema('add', climate)
+    expect(code).toBe(1)
+    expect(text).toContain('accepted   pattern at /code')
+    expect(text).toContain('UNKNOWN    format at /code')
+  })
+
+  test('formats are annotations where both sides take them for that', async () => {
+    write({
+      [`${climate}/1.json`]: { properties: { at: { type: 'string' } } },
+      [`${climate}/2.json`]: { properties: { at: { type: 'string', format: 'date-time' } } },
+    })
+    expect((await schema('add', climate)).code).toBe(1)
+    expect((await schema('add', climate, '--formats', 'annotation')).code).toBe(0)
+  })
+
+  test('line ends that a checkout has changed are no change', async () => {
+    const text = JSON.stringify(of(100), undefined, 2)
+    write({ [`${climate}/1.json`]: text })
+    await schema('add', climate)
+    write({ [`${climate}/1.json`]: text.replaceAll('\n', '\r\n') })
+    write({ 'schemas.lock': read('schemas.lock').replaceAll('\n', '\r\n') })
+    expect((await schema('check')).code).toBe(0)
+  })
+
+  test('where nothing could be generated, it says so', async () => {
+    write({
+      [`${climate}/1.json`]: { type: 'string', minLength: 5000 },
+      [`${climate}/2.json`]: { type: 'string', minLength: 4999 },
+    })
+    await schema('add', climate)
+    expect(await schema('check')).toMatchObject({ code: 0, text: expect.stringContaining('by rule alone') })
   })
 
   test('finds a published file that was changed, and one that is gone', async () => {
@@ -185,6 +262,97 @@ describe('tidegate schema add', () => {
     expect(read('schemas.lock')).toBe(lock)
   })
 
+  test('two at once: one of them is told to wait, and nothing is lost', async () => {
+    write({ [`${climate}/1.json`]: of(100), 'com.acme.power/1.json': {} })
+    const ended = await Promise.allSettled([
+      schema('add', climate, written(of(150))),
+      schema('add', climate, written(of(160))),
+      schema('add', 'com.acme.power'),
+    ])
+    expect(ended.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    const told: unknown = ended.find(({ status }) => status === 'rejected')
+    expect(told).toMatchObject({
+      reason: { code: 'SCHEMA_FILE', message: expect.stringContaining('another tidegate schema add') },
+    })
+    await schema('add', climate, written(of(170)))
+    await schema('add', 'com.acme.power')
+    expect(await schema('check')).toMatchObject({ code: 0 })
+  })
+
+  test('a lock that is damaged, or a published file that is gone, is not written over', async () => {
+    write({ [`${climate}/1.json`]: of(100), [`${climate}/2.json`]: of(150) })
+    await schema('add', climate)
+    const lock = read('schemas.lock')
+    const refused = async (said: string): Promise<void> => {
+      const before = existsSync(join(dir, 'schemas.lock')) ? read('schemas.lock') : ''
+      await expect(schema('add', climate, written(of(200)))).rejects.toMatchObject({
+        code: 'SCHEMA_FILE',
+        message: expect.stringContaining(said),
+      })
+      expect(read('schemas.lock')).toBe(before)
+      expect(existsSync(join(dir, climate, '3.json'))).toBe(false)
+    }
+    write({ 'schemas.lock': `${lock}what is this\n` })
+    await refused('line 3 is not')
+    write({ 'schemas.lock': `<<<<<<< ours\n${lock}=======\n>>>>>>> theirs\n` })
+    await refused('take the lines of both sides')
+    write({ 'schemas.lock': lock })
+    rmSync(join(dir, climate, '1.json'))
+    await refused('1.json: is in schemas.lock and not on the disk')
+  })
+
+  test('what a crash leaves behind is in nobody’s way', async () => {
+    write({ [`${climate}/1.json`]: of(100), '.schemas.lock.new': 'half', [`${climate}/.2.json.new`]: '{' })
+    expect((await schema('add', climate, written(of(150)))).code).toBe(0)
+    // The version was written, and its line was not.
+    write({ 'schemas.lock': read('schemas.lock').split('\n').slice(0, 1).join('\n') })
+    expect((await schema('check')).text).toContain(`NOT LOCKED ${climate}/2.json`)
+    expect((await schema('add', climate)).text).toContain(`added: ${climate}/2.json`)
+    write({ '.schemas.lock.busy': '1' })
+    await expect(schema('add', climate)).rejects.toMatchObject({
+      hint: expect.stringContaining('.schemas.lock.busy'),
+    })
+  })
+
+  test('what was in use before there was a lock is taken as published, once, and what comes after is judged', async () => {
+    write({ [`${climate}/1.json`]: of(150), [`${climate}/2.json`]: of(120) })
+    expect(await schema('add', climate)).toMatchObject({
+      code: 1,
+      text: expect.stringContaining('--as-published'),
+    })
+    expect(await schema('add', climate, '--as-published')).toMatchObject({
+      code: 0,
+      text: `added: ${climate}/1.json, ${climate}/2.json`,
+    })
+    expect(read(`${climate}/type.yaml`)).toBe('asPublished: 2\n')
+    expect((await schema('check')).code).toBe(0)
+    expect((await schema('add', climate, written(of(100)))).code).toBe(1)
+    rmSync(join(dir, climate, 'type.yaml'))
+    await expect(schema('add', climate, '--as-published')).rejects.toMatchObject({ code: 'SCHEMA_FILE' })
+  })
+
+  test('a file that is the newest version already is told, and is no version', async () => {
+    await schema('add', climate, written(of(100)))
+    await expect(schema('add', climate, written(of(100)))).rejects.toMatchObject({
+      code: 'SCHEMA_FILE',
+      message: expect.stringContaining(`the same as ${climate}/1.json`),
+    })
+  })
+
+  test('what has come into the lock meanwhile stays there, and no file is written over', () => {
+    write({ 'schemas.lock': `${'a'.repeat(64)}  com.acme.power/1.json\n` })
+    publishInLock(dir, new Map([[`${climate}/1.json`, 'b'.repeat(64)]]))
+    expect(read('schemas.lock')).toBe(
+      `${'b'.repeat(64)}  ${climate}/1.json\n${'a'.repeat(64)}  com.acme.power/1.json\n`,
+    )
+    expect(() => publishInLock(dir, new Map([[`${climate}/1.json`, 'c'.repeat(64)]]))).toThrow(
+      'another digest',
+    )
+    write({ [`${climate}/1.json`]: 'theirs' })
+    expect(() => publishFile(join(dir, climate, '1.json'), Buffer.from('ours'))).toThrow('meanwhile')
+    expect(read(`${climate}/1.json`)).toBe('theirs')
+  })
+
   test('two types share a lock, each line of it its own', async () => {
     write({ [`${climate}/1.json`]: of(100), 'com.acme.power/1.json': {} })
     await schema('add', 'com.acme.power')
@@ -224,13 +392,13 @@ describe('tidegate schema diff and list', () => {
   })
 })
 
-test('the schemas of this repository are as its lock says, and understand each other', () => {
+test('the schemas of this repository are as its lock says, and understand each other', async () => {
   const folder = join(import.meta.dirname, '../../../schemas')
   const lines: string[] = []
   let isFound = false
   const program = new Command('tidegate').exitOverride()
   registerSchemaCommand(program, { say: (text) => lines.push(text), onFound: () => (isFound = true) })
-  program.parse(['schema', 'check', '--folder', folder], { from: 'user' })
+  await program.parseAsync(['schema', 'check', '--folder', folder], { from: 'user' })
   expect(lines.join('\n')).toMatch(/^fine: /)
   expect(isFound).toBe(false)
 })

@@ -73,11 +73,18 @@ const { schema } = fc.letrec<Tied>((tie) => {
   const one = fc
     .uniqueArray(word, { minLength: 1, maxLength: 4 })
     .chain((chosen) =>
-      fc.record(Object.fromEntries(chosen.map((each) => [each, words[each] as fc.Arbitrary<Json>]))),
+      fc.record(
+        Object.fromEntries(withThen(chosen).map((each) => [each, words[each] as fc.Arbitrary<Json>])),
+      ),
     )
   const either: fc.Arbitrary<unknown> = fc.oneof({ depthSize: 'small', maxDepth: 3 }, fc.boolean(), one)
   return { schema: either as fc.Arbitrary<Schema> }
 })
+
+/** A condition that nothing follows from says nothing. */
+function withThen(chosen: readonly string[]): readonly string[] {
+  return chosen.includes('if') ? [...new Set([...chosen, 'then'])] : chosen
+}
 
 const simple: fc.Arbitrary<Json> = fc.constantFrom<Json>(
   { type: 'number' },
@@ -100,7 +107,58 @@ export interface Pair {
   seed: number
 }
 
-export const pairs: fc.Arbitrary<Pair> = fc
+/** Two bounds of one kind that are the same, a step from each other, or one open and the other not. */
+const bounds: fc.Arbitrary<{ one: Schema; other: Schema }> = fc
+  .record({
+    keywords: fc.constantFrom(
+      ['minimum', 'exclusiveMinimum'],
+      ['maximum', 'exclusiveMaximum'],
+      ['minLength', 'minLength'],
+      ['maxLength', 'maxLength'],
+      ['minItems', 'minItems'],
+      ['maxItems', 'maxItems'],
+      ['minProperties', 'minProperties'],
+      ['maxProperties', 'maxProperties'],
+      ['multipleOf', 'multipleOf'],
+    ),
+    type: fc.constantFrom('number', 'integer', undefined),
+    base: fc.integer({ min: 1, max: 3 }),
+    step: fc.constantFrom(-1, 0, 0, 1),
+    isOpen: fc.tuple(fc.nat(1), fc.nat(1)),
+    isInside: fc.boolean(),
+  })
+  .map(({ keywords, type, base, step, isOpen, isInside }) => {
+    const bound = (value: number, open: number): Schema => {
+      const keyword = keywords[open] ?? 'minimum'
+      const isOfNumbers = /imum$|multipleOf/i.test(keyword)
+      const schema = { [keyword]: value, ...(isOfNumbers && type !== undefined && { type }) }
+      return isInside ? { properties: { a: schema } } : schema
+    }
+    return { one: bound(base, isOpen[0]), other: bound(Math.max(1, base + step), isOpen[1]) }
+  })
+
+/** What the presence of a member asks for, against less and more of it. */
+const dependent: fc.Arbitrary<Schema> = fc.constantFrom<Schema>(
+  {},
+  { required: ['a'] },
+  { required: ['a', 'b'] },
+  { dependentRequired: { a: ['b'] } },
+  { dependentSchemas: { a: { required: ['b'] } } },
+  { dependentSchemas: { a: { maxProperties: 1 } } },
+  { properties: { a: false } },
+)
+
+const near: fc.Arbitrary<Pair> = fc
+  .record({
+    pair: fc.oneof(
+      { arbitrary: bounds, weight: 4 },
+      { arbitrary: fc.record({ one: dependent, other: dependent }), weight: 1 },
+    ),
+    seed: fc.nat(),
+  })
+  .map(({ pair: { one, other }, seed }) => ({ writer: one, reader: other, seed }))
+
+const edited: fc.Arbitrary<Pair> = fc
   .record({
     one: whole,
     other: fc.option(whole, { freq: 6 }),
@@ -108,10 +166,15 @@ export const pairs: fc.Arbitrary<Pair> = fc
     seed: fc.nat(),
   })
   .map(({ one, other, edits, seed }) => {
-    const edited =
+    const changed =
       other ?? (edits.reduce<Json>((before, edit) => editedBy(before, new Random(edit)), one) as Schema)
-    return seed % 2 === 0 ? { writer: one, reader: edited, seed } : { writer: edited, reader: one, seed }
+    return seed % 2 === 0 ? { writer: one, reader: changed, seed } : { writer: changed, reader: one, seed }
   })
+
+export const pairs: fc.Arbitrary<Pair> = fc.oneof(
+  { arbitrary: edited, weight: 5 },
+  { arbitrary: near, weight: 1 },
+)
 
 /** Changes one thing somewhere in a schema: a number, a list, a keyword that goes or is put in another place. */
 function editedBy(value: Json, random: Random): Json {

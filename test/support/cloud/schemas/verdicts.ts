@@ -2,8 +2,8 @@ import {
   compare,
   type CompareOptions,
   type Comparison,
-  type Version,
 } from '../../../../cloud/schemas/compatibility/compare.ts'
+import type { Version } from '../../../../cloud/schemas/compatibility/version.ts'
 import type { Json } from '../../../../cloud/schemas/language/json.ts'
 import { compileVersions } from '../../../../src/schemas/compiler.ts'
 import { documentsNear, type Pair } from './pairs.ts'

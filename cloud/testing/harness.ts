@@ -68,7 +68,8 @@ export interface TestConsumer {
   readonly waiting: number
   /**
    * Tests of this consumer what docs/GUARANTEES.md promises of it, with events made from its schemas, in a database of its own.
-   * @throws TidegateError `LAW_BROKEN` with the fewest and simplest events that show it, and the seed
+   * @throws TidegateError `LAW_BROKEN` with the fewest and simplest events that show it, and the seed; `LAW_VACUOUS` when nothing that
+   *   it does was seen; `LAW_WITHOUT_EVENTS`
    */
   laws(options?: LawOptions): Promise<LawReport>
   /** Idempotent. */
@@ -177,7 +178,7 @@ class Harness implements TestConsumer {
     const consumer = this.#consumer
     const { samples: given = {}, expected = [], reset = () => {}, outside = () => undefined } = options
     const versionsOf = (type: string): number[] => versionsThatCome(consumer, schemas, type)
-    const samples = new Samples({ consumer, schemas, folder, given, versionsOf })
+    const samples = new Samples({ consumer, schemas, folder, given, versionsOf, startMs })
     const opened = await open()
     const { database } = opened
     try {
@@ -209,7 +210,7 @@ class Harness implements TestConsumer {
     if (!this.#consumer.wants(type)) throw unwanted(this.#consumer, type)
     const made = [events]
       .flat()
-      .map((event) => this.#gateway.next(type, event, wantedOf(this.#consumer, type)))
+      .map((event) => this.#gateway.next(type, event, this.#consumer.wantedVersion(type)))
     for (const { id } of made) begin(id)
     this.#run.post(made)
     await this.#run.settle()
@@ -224,15 +225,9 @@ class Harness implements TestConsumer {
   }
 }
 
-/** The version of its schema that a consumer asks for. */
-function wantedOf({ options }: Consumer, type: string): number | undefined {
-  const { events } = (options ?? {}) as Partial<{ events: Record<string, number> }>
-  return events && Object.hasOwn(events, type) ? events[type] : undefined
-}
-
 /** Of a type that it wants: all that there are; of one that asks for a version that one and those before it, which are brought forward to it. */
 function versionsThatCome(consumer: Consumer, schemas: SchemaRegistry, type: string): number[] {
-  const wanted = wantedOf(consumer, type)
+  const wanted = consumer.wantedVersion(type)
   return schemas.versions(type).filter((version) => wanted === undefined || version <= wanted)
 }
 

@@ -28,6 +28,8 @@ export function planOf(law: LawName, random: Random): Plan {
       return { ...plan, again: true }
     case 'cut':
       return { ...plan, at, what: 'drop' }
+    case 'attempt':
+      return { ...plan, at, what: 'fail' }
     case 'crash-before-commit':
     case 'crash-after-commit':
       return { ...plan, at, what: law }

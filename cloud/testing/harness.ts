@@ -15,9 +15,8 @@ import { numbered } from '../pipeline/handlers/tagged.ts'
 import { Activity, watched } from './activity.ts'
 import { TestGateway } from './events.ts'
 import type { GivenEvent } from './given.ts'
-import { testLaws } from './laws/laws.ts'
+import { judge } from './laws/judge.ts'
 import type { LawOptions, LawReport } from './laws/options.ts'
-import { Samples } from './laws/sample.ts'
 import { ConsumerTables } from './laws/tables-postgres.ts'
 import { Run } from './run.ts'
 import { openTestDatabase, type TestDatabase } from './test-database.ts'
@@ -174,18 +173,11 @@ class Harness implements TestConsumer {
   }
 
   async laws(options: LawOptions = {}): Promise<LawReport> {
-    const { schemas, readAs, folder, startMs, log, open } = this.#parts
-    const consumer = this.#consumer
-    const { samples: given = {}, expected = [], reset = () => {}, outside = () => undefined } = options
-    const versionsOf = (type: string): number[] => versionsThatCome(consumer, schemas, type)
-    const samples = new Samples({ consumer, schemas, folder, given, versionsOf, startMs })
-    const opened = await open()
-    const { database } = opened
+    const opened = await this.#parts.open()
     try {
-      const tables = new ConsumerTables(database)
-      await tables.keep()
-      const execution = { consumer, schemas, readAs, database, tables, startMs, log, reset, outside }
-      return await testLaws({ ...execution, samples, expected: new Set(expected) }, options)
+      const tables = await ConsumerTables.of(opened.database)
+      const { database } = opened
+      return await judge({ ...this.#parts, consumer: this.#consumer, database, tables }, options)
     } finally {
       await opened.close()
     }
@@ -223,12 +215,6 @@ class Harness implements TestConsumer {
       [this.#consumer.group],
     )
   }
-}
-
-/** Of a type that it wants: all that there are; of one that asks for a version that one and those before it, which are brought forward to it. */
-function versionsThatCome(consumer: Consumer, schemas: SchemaRegistry, type: string): number[] {
-  const wanted = consumer.wantedVersion(type)
-  return schemas.versions(type).filter((version) => wanted === undefined || version <= wanted)
 }
 
 function countedHandler(handler: Handler, activity: Activity): Handler {

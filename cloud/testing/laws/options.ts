@@ -3,10 +3,10 @@ export const laws = {
   limits: 'an event that its schema allows is handled, and does not wait for ever (G5)',
   twice: 'an event that is delivered twice has its effect once (G4)',
   cut: 'where a batch is cut, and a connection drops, makes no difference (G4, G5)',
-  attempt: 'an event whose attempt fails is tried again, and has its effect once (G4, G5)',
   'crash-before-commit': 'a process that ends before the commit has done nothing (G4, G5)',
   'crash-after-commit': 'a process that ends after the commit has done all of it, once (G4, G5)',
   order: 'the order between devices makes no difference: only that of one device is kept (G6)',
+  attempt: 'an event whose attempt fails is tried again, and has its effect once (G4, G5)',
 } as const
 
 export type LawName = keyof typeof laws

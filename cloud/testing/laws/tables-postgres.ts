@@ -51,8 +51,15 @@ export class ConsumerTables {
   #shape = new Shape([], [])
   #kept: ReadonlySet<number> = new Set()
 
-  constructor(database: Database) {
+  private constructor(database: Database) {
     this.#database = database
+  }
+
+  /** As they are now. */
+  static async of(database: Database): Promise<ConsumerTables> {
+    const tables = new ConsumerTables(database)
+    await tables.#keep()
+    return tables
   }
 
   /** Columns of which nothing is compared, for the database fills them anew each time. */
@@ -60,7 +67,7 @@ export class ConsumerTables {
     return this.#shape.uncompared
   }
 
-  async keep(): Promise<void> {
+  async #keep(): Promise<void> {
     this.#tables = await this.#database.query<StoredTable>(tablesSql)
     this.#shape = new Shape(this.#tables, await this.#database.query<Reference>(referencesSql))
     const kept = new Set<number>()

@@ -43,6 +43,15 @@ export function calmed(plan: Plan): Plan {
   return { ...plan, again: false, at: [], what: 'nothing' }
 }
 
+/** The last first, one by one: where two events are enough to show what order does, this shows it. */
+export const reversed: Plan = {
+  ...undisturbed,
+  orderOf: (samples, ordered) => {
+    const all = [...samples.keys()].toReversed()
+    return ordered ? withinDevices(samples, all) : all
+  },
+}
+
 /** Another order, in which a device's events are as they were, unless the group has none. */
 function shuffling(seed: number): Plan['orderOf'] {
   return (samples, ordered) => {

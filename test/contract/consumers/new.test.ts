@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -32,8 +32,13 @@ describe('tidegate new consumer', () => {
     expect(read('hot-boilers.sql')).toMatch(
       /create table consumer_hot_boilers\.hot_boilers[\s\S]*to tidegate_module;/,
     )
-    const names = ['tidegate-events.d.ts', 'hot-boilers.ts', 'hot-boilers.test.ts']
+    const names = ['tidegate-events.d.ts', 'hot-boilers.ts', 'hot-boilers.test.ts', 'tsconfig.json']
     expect(compiled(Object.fromEntries(names.map((name) => [name, read(name)])))).toBe('')
+    const own = read('tsconfig.json').replace('ES2022', 'ES2023')
+    writeFileSync(join(folder, 'tsconfig.json'), own)
+    const other = tidegate('new', 'consumer', 'other', ...options)
+    expect(other.stdout).toMatch(/pack:consumer[\s\S]*npm install --save-dev TARBALL @electric-sql\/pglite typescript/)
+    expect(read('tsconfig.json')).toBe(own)
     expect(tidegate('new', 'consumer', 'plain', ...options, '--js', '--in', 'there')).toMatchObject({
       status: 0,
     })

@@ -149,11 +149,7 @@ async function lettersIn(database: Database): Promise<Record<string, string>> {
   return Object.fromEntries(rows.map(({ id, code }) => [id, code]))
 }
 
-async function waitingIn(
-  database: Database,
-  run: Run,
-  trouble: Trouble,
-): Promise<Record<string, string>> {
+async function waitingIn(database: Database, run: Run, trouble: Trouble): Promise<Record<string, string>> {
   const parked = await database.query<{ id: string; code: string | null }>(
     `select convert_from(e.body, 'UTF8')::jsonb ->> 'id' as id, d.code from tidegate.parked_events as e
       join tidegate.parked_devices as d using (consumer_group, device) order by 1`,

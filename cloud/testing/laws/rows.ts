@@ -96,10 +96,7 @@ export class Shape {
 }
 
 /** What refers to a number that is another one each time is so itself. */
-function varyingOf(
-  tables: readonly Table[],
-  references: readonly Reference[],
-): Map<string, Set<string>> {
+function varyingOf(tables: readonly Table[], references: readonly Reference[]): Map<string, Set<string>> {
   const varying = new Map(tables.map(({ name, computed }) => [name, new Set(computed)]))
   for (let grew = true; grew;) {
     grew = false

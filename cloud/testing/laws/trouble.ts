@@ -110,4 +110,3 @@ export function troubled(handler: Handler, { activity, trouble, thrown }: Troubl
           ),
       }
 }
-

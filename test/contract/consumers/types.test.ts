@@ -129,7 +129,6 @@ test('what is right compiles; a version that there is not, an unknown option and
     'wrong.ts': [`import { defineConsumer } from '@tidegate/consumer'`, ...wrong].join('\n'),
   })
   for (const line of [2, 3, 4, 5, 6]) expect(said).toContain(`wrong.ts(${line},`)
-  expect(said).toMatch(/wrong\.ts\(6,.*no schema of this type/)
   const untyped = `import { defineConsumer } from '@tidegate/consumer'
 defineConsumer({ group: 'g', events: { 'a.plian': 1 }, handle({ data }) { const d: unknown = data; void d } })`
   expect(compiled({ 'untyped.ts': untyped })).toBe('')

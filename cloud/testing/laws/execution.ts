@@ -10,25 +10,11 @@ import { Activity, watched } from '../activity.ts'
 import { TestGateway } from '../events.ts'
 import { Run } from '../run.ts'
 import { VirtualClock } from '../virtual-clock.ts'
-import type { Sample } from './sample.ts'
+import type { Plan } from './plans.ts'
 import type { Contents } from './rows.ts'
+import type { Sample } from './sample.ts'
 import type { ConsumerTables } from './tables-postgres.ts'
 import { Trouble, troubled } from './trouble.ts'
-
-/** What is done to the events of a case on their way. */
-export interface Plan {
-  /** Most events in one transaction. */
-  batchMax: number
-  /** Each event comes when the one before it is done with. */
-  alone: boolean
-  /** In which order they come: indices of the case's events. */
-  orderOf: (samples: readonly Sample[], ordered: boolean) => readonly number[]
-  /** All of them come once more when they are done with. */
-  again: boolean
-  /** At which call of the handler, as a part of all, something happens; of each one once. */
-  at: readonly number[]
-  what: 'nothing' | 'drop' | 'fail' | 'crash-before-commit' | 'crash-after-commit'
-}
 
 /** What is left when all is done. */
 export interface Outcome {

@@ -5,12 +5,11 @@ import {
   type ExecutionOptions,
   failureText,
   type Outcome,
-  type Plan,
   told,
   unavailableCode,
 } from './execution.ts'
 import { type LawName, type LawOptions, type LawReport, laws } from './options.ts'
-import { calmed, planOf, reversed, undisturbed } from './plans.ts'
+import { calmed, type Plan, planOf, reversed, undisturbed } from './plans.ts'
 import { seeded } from './random.ts'
 import { type Broken, brokenText } from './report.ts'
 import type { Sample, Samples } from './sample.ts'
@@ -61,6 +60,7 @@ function lawsOf({ ladderMs, freshnessMs }: Consumer, { only, except = [] }: LawO
 }
 
 async function beforeAll({ tables, reset, outside }: Trial): Promise<Outcome> {
+  await tables.reset()
   await reset()
   return {
     tables: await tables.read(),
@@ -99,7 +99,12 @@ function isUnexpected({ letters, thrown }: Outcome, id: string, { consumer, expe
 }
 
 function comparable({ tables, letters, waiting, outside }: Outcome): string {
-  return JSON.stringify([tables, letters, Object.entries(waiting).toSorted(), outside])
+  return JSON.stringify([
+    tables,
+    letters,
+    Object.entries(waiting).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    outside,
+  ])
 }
 
 function isSame(one: Outcome, other: Outcome): boolean {

@@ -1,8 +1,22 @@
 import type { Random } from '../../../src/clock.ts'
-import type { Plan } from './execution.ts'
 import type { LawName } from './options.ts'
 import { between, pick, seeded, shuffled } from './random.ts'
 import type { Sample } from './sample.ts'
+
+/** What is done to the events of a case on their way. */
+export interface Plan {
+  /** Most events in one transaction. */
+  batchMax: number
+  /** Each event comes when the one before it is done with. */
+  alone: boolean
+  /** In which order they come: indices of the case's events. */
+  orderOf: (samples: readonly Sample[], ordered: boolean) => readonly number[]
+  /** All of them come once more when they are done with. */
+  again: boolean
+  /** At which call of the handler, as a part of all, something happens; of each one once. */
+  at: readonly number[]
+  what: 'nothing' | 'drop' | 'fail' | 'crash-before-commit' | 'crash-after-commit'
+}
 
 const inOrder: Plan['orderOf'] = (samples) => samples.map((_, index) => index)
 

@@ -3,7 +3,7 @@ import type { Handler } from '../../pipeline/definition.ts'
 import { outageOf } from '../../protection/unavailable.ts'
 import type { Activity } from '../activity.ts'
 import type { Run } from '../run.ts'
-import type { Plan } from './execution.ts'
+import type { Plan } from './plans.ts'
 
 /** After so many calls in a row for which something was not there, nobody waits for it any longer. */
 const outagesMax = 3

@@ -3,6 +3,20 @@ import { seeded } from '../../../cloud/testing/laws/random.ts'
 import { type Row, Shape } from '../../../cloud/testing/laws/rows.ts'
 import { timesOf } from '../../../cloud/testing/laws/times.ts'
 
+function rows(a: string, b: string): Map<string, Row[]> {
+  return new Map([
+    [
+      'places',
+      [
+        { rest: '{"name": "a"}', keys: { id: a, within: null } },
+        { rest: '{"name": "b"}', keys: { id: b, within: a } },
+      ],
+    ],
+    ['visits', [{ rest: '{"device": "d"}', keys: { place: b } }]],
+    ['notes', [{ rest: '{}', keys: { visit: b } }]],
+  ])
+}
+
 describe('rows of tables whose numbers are other ones each time', () => {
   const shape = new Shape(
     [
@@ -17,20 +31,6 @@ describe('rows of tables whose numbers are other ones each time', () => {
       { table: 'visits', columns: ['x'], to: 'elsewhere', toColumns: ['id'] },
     ],
   )
-
-  function rows(a: string, b: string): Map<string, Row[]> {
-    return new Map([
-      [
-        'places',
-        [
-          { rest: '{"name": "a"}', keys: { id: a, within: null } },
-          { rest: '{"name": "b"}', keys: { id: b, within: a } },
-        ],
-      ],
-      ['visits', [{ rest: '{"device": "d"}', keys: { place: b } }]],
-      ['notes', [{ rest: '{}', keys: { visit: b } }]],
-    ])
-  }
 
   test('are told by the rows that they stand for, through every key that refers to them', () => {
     const visit = '{"device": "d", "place": {"name": "b", "within": {"name": "a", "within": null}}}'

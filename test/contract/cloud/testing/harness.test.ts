@@ -23,6 +23,9 @@ const alerts = defineConsumer({
   },
 })
 
+const number = (name: string): string =>
+  JSON.stringify({ type: 'object', properties: { [name]: { type: 'number' } }, required: [name] })
+
 const devices = (t: TestConsumer): Promise<unknown[]> => t.rows`select device from alerts order by number`
 
 /** Where SQL is asked: in this process, or of a server. */
@@ -127,8 +130,6 @@ describe('a consumer in a test', { timeout: 120_000 }, () => {
   test('is handed the version that it asks for, and what cannot be brought there is a dead letter', async () => {
     const schemas = mkdtempSync(join(tmpdir(), 'tidegate-schemas-'))
     mkdirSync(join(schemas, type, 'upcast'), { recursive: true })
-    const number = (name: string): string =>
-      JSON.stringify({ type: 'object', properties: { [name]: { type: 'number' } }, required: [name] })
     writeFileSync(join(schemas, type, '1.json'), number('celsius'))
     writeFileSync(join(schemas, type, '2.json'), number('temperature'))
     const handed: unknown[] = []

@@ -34,7 +34,7 @@ const places = [
   ['a server', () => createDatabase()],
 ] as const
 
-describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 120_000 }, (_, place) => {
+describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 300_000 }, (_, place) => {
   let t: TestConsumer
   beforeAll(async () => {
     const url = await place()
@@ -87,7 +87,7 @@ describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 
   })
 })
 
-describe('a consumer in a test', { timeout: 120_000 }, () => {
+describe('a consumer in a test', { timeout: 300_000 }, () => {
   test('is cut off at its timeout, which is over as soon as time is', async () => {
     const never = gate()
     const t = await testConsumer(

@@ -30,7 +30,7 @@ let tables: ConsumerTables
 beforeAll(async () => {
   opened = await openTestDatabase({ group, sql, url: undefined, log })
   tables = await ConsumerTables.of(opened.database)
-}, 120_000)
+}, 300_000)
 afterAll(() => opened.close())
 
 /** What `laws` says of a consumer, in a database that all of them share: one of its own takes each of them a second. */
@@ -61,7 +61,7 @@ function failing(): void {
 
 const temperatureOf = ({ data }: { data: unknown }): number => (data as { temperature: number }).temperature
 
-describe('laws', { timeout: 180_000 }, () => {
+describe('laws', { timeout: 300_000 }, () => {
   test('are kept by a consumer whose effects are in its transaction, also where they add up', async () => {
     const counting = consumer(async (event, { tx }) => {
       await tx.query`insert into counts values (${event.device}, 1, ${temperatureOf(event)})

@@ -2,6 +2,7 @@ import { TidegateError } from '../src/errors.ts'
 import { importDefault, inFile, type ModuleKind } from './load-module.ts'
 import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pipeline/consumer.ts'
 import { configured, type ConfiguredConsumer, type ConsumerDefaults } from './pipeline/definition.ts'
+import { optionsOf } from './pipeline/handlers/made.ts'
 import { historyConsumer } from './history/consumer.ts'
 import { type HistoryOptions, postgresHistory } from './history/history-postgres.ts'
 
@@ -64,10 +65,16 @@ async function loadModule(file: string): Promise<Consumer> {
   })
 }
 
-/** Made anew of its options, where a package beside the module has made it: that may be of another version than this. */
+/**
+ * Made anew of its options, where a package beside the module has made it: that may be of another version than this. What somebody has
+ * changed since, as with a handler in a wrapper of their own, is taken as it is.
+ */
 function consumerOf(found: object): Consumer {
   if (!isConsumer(found)) return defineConsumer(found as SingleConsumerOptions)
-  return found.options === undefined ? found : defineConsumer(found.options as SingleConsumerOptions)
+  const options = optionsOf(found)
+  if (options !== undefined) return defineConsumer(options as SingleConsumerOptions)
+  // One that a former version has made knows of no versions of events.
+  return 'wantedVersion' in found ? found : { ...(found as Consumer), wantedVersion: () => undefined }
 }
 
 function isConsumer(value: object): value is Consumer {

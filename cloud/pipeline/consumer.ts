@@ -12,6 +12,7 @@ import {
   makeConsumer,
   refuseFaulty,
 } from './definition.ts'
+import { signed } from './handlers/made.ts'
 import { handed, type HandlerTransaction } from './handlers/tagged.ts'
 import { type EventsOf, type HandledEvent, type VersionsOf, withDevice } from './handlers/typed-events.ts'
 
@@ -60,7 +61,7 @@ export function defineConsumer<Wanted extends Readonly<Record<string, Version>>,
 export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOptions): Consumer
 export function defineConsumer(options: ConsumerOptions & BatchTraits & Given): Consumer {
   refuseFaulty(options)
-  return { ...makeConsumer(options, handlerOf(options)), options }
+  return signed(makeConsumer(options, handlerOf(options)), options)
 }
 
 interface Given {

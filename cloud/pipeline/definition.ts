@@ -136,8 +136,6 @@ export interface Consumer {
   readonly dedup: 'inbox' | 'own'
   readonly recordsFaults: boolean
   readonly handler: Handler
-  /** What it was made of: another version of Tidegate than that which made it makes it anew. */
-  readonly options?: unknown
   wants(type: string): boolean
   /** The version of its schema that events of this type are read as; undefined: as they were recorded. */
   wantedVersion(type: string): number | undefined

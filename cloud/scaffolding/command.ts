@@ -8,7 +8,7 @@ import { noSchemas, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { documentOf } from '../testing/laws/documents.ts'
 import { seeded } from '../testing/laws/random.ts'
-import { filesOf, type NewConsumer } from './templates.ts'
+import { filesOf, type NewConsumer, tsconfig } from './templates.ts'
 
 interface NewOptions {
   type?: string
@@ -19,6 +19,7 @@ interface NewOptions {
 }
 
 const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
+const tsconfigName = 'tsconfig.json'
 const typeDefault = 'com.acme.climate'
 
 /** `tidegate new consumer NAME`. */
@@ -55,22 +56,34 @@ function writeConsumer(group: string, options: NewOptions): void {
       `${options.schemas} has no schema of ${type}${didYouMean(type, schemas.types)}`,
       'name one that it has, or add its schema first',
     )
-  const files = filesOf({
-    group,
-    type,
-    schema: schemaOf(type, schemas, options.schemas),
-    language: options.js ? 'js' : 'ts',
-    runner: options.runner ?? runnerHere(),
-  })
+  const language = options.js ? 'js' : 'ts'
+  const runner = options.runner ?? runnerHere()
+  const files = filesOf({ group, type, schema: schemaOf(type, schemas, options.schemas), language, runner })
   const paths = Object.keys(files).map((name) => join(options.in, name))
   const there = paths.filter((path) => existsSync(path))
   if (there.length > 0)
     throw unusable(`${there.join(', ')} is there already`, 'choose another name, or another folder with --in')
   mkdirSync(options.in, { recursive: true })
   for (const [name, text] of Object.entries(files)) writeFileSync(join(options.in, name), text)
-  process.stdout.write(
-    `${paths.join('\n')}\n\nThe test needs: npm install --save-dev @tidegate/consumer @electric-sql/pglite\n`,
-  )
+  const configured = ['.', options.in].some((folder) => existsSync(join(folder, tsconfigName)))
+  const isNew = language === 'ts' && !configured
+  if (isNew) writeFileSync(tsconfigName, tsconfig)
+  const written = isNew ? [...paths, tsconfigName] : paths
+  const needs = [
+    '@electric-sql/pglite',
+    ...(language === 'ts' ? ['typescript', '@types/node'] : []),
+    ...(runner === 'vitest' ? ['vitest'] : []),
+  ]
+  process.stdout.write(`${written.join('\n')}\n\n${needed(needs)}`)
+}
+
+/** What a project of consumers needs is on no registry. */
+function needed(others: readonly string[]): string {
+  return `The test needs @tidegate/consumer, which is on no registry yet: \`npm run pack:consumer\`
+in a checkout of Tidegate makes its tarball, and says where. Then, if they are not installed:
+
+  npm install --save-dev TARBALL ${others.join(' ')}
+`
 }
 
 function schemaOf(type: string, schemas: SchemaRegistry, folder: string): NewConsumer['schema'] {

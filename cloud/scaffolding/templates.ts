@@ -18,6 +18,22 @@ export function filesOf(consumer: NewConsumer): Readonly<Record<string, string>>
   }
 }
 
+/** What `npx tsc` needs to know of a project that has said nothing: it checks, and Node and vitest run what is written. */
+export const tsconfig = `{
+  "compilerOptions": {
+    "target": "ES2022",
+    "lib": ["ES2023"],
+    "module": "ESNext",
+    "moduleResolution": "bundler",
+    "types": ["node"],
+    "strict": true,
+    "skipLibCheck": true,
+    "noEmit": true,
+    "allowImportingTsExtensions": true
+  }
+}
+`
+
 /** Apart, so that nobody takes what is written for what this module imports. */
 const uses = 'import'
 

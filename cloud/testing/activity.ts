@@ -42,6 +42,8 @@ const turnsMax = 10_000
 export interface WatchedOptions {
   activity: Activity
   now: () => number
+  /** What `now()` in SQL is. Default: as `now`. */
+  transactionNow?: () => number
   /** Called in each transaction when its work is done, and before it is committed; may throw. */
   beforeCommit?: () => void
   /** When it is committed, and before anybody knows; may throw. */
@@ -50,13 +52,13 @@ export interface WatchedOptions {
 
 /** A storage whose work is counted, and whose transactions are of the time that is told. */
 export function watched(storage: Storage, options: WatchedOptions): Storage {
-  const { activity, now } = options
+  const { activity, now, transactionNow = now } = options
   return {
     ...storage,
     transaction: (work, signal) =>
       activity.count('transactions', async () => {
         const result = await storage.transaction(async (tx) => {
-          await tellTime(tx, now())
+          await tellTime(tx, now(), transactionNow())
           const done = await work(counted(tx, activity))
           options.beforeCommit?.()
           return done

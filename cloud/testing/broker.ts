@@ -61,6 +61,8 @@ export interface FakeBroker {
   readonly retries: { letter: Letter; delayMs: number; queue: string; atMs: number }[]
   /** Messages in partition queues, delivered and unacknowledged ones included. */
   readonly depth: number
+  /** Of those in partition queues, what they say. */
+  readonly left: readonly Buffer[]
   /** Letters waiting on a rung. */
   readonly onRungs: number
 }
@@ -179,6 +181,10 @@ class Consumer implements FakeDeliveries {
     return true
   }
 
+  unacked(): Message[] {
+    return [...this.#unacked.values()].flatMap((messages) => [...messages])
+  }
+
   unackedCount(): number {
     return [...this.#unacked.values()].reduce((sum, messages) => sum + messages.size, 0)
   }
@@ -233,6 +239,11 @@ class Broker implements FakeBroker {
   get depth(): number {
     const ready = this.lines.reduce((sum, line) => sum + line.ready.length, 0)
     return this.#consumers.reduce((sum, consumer) => sum + consumer.unackedCount(), ready)
+  }
+
+  get left(): readonly Buffer[] {
+    const unacked = this.#consumers.flatMap((consumer) => consumer.unacked())
+    return [...unacked, ...this.lines.flatMap(({ ready }) => ready)].map(({ text }) => text)
   }
 
   readonly sidings: Sidings = {

@@ -15,9 +15,8 @@ import { numbered } from '../pipeline/handlers/tagged.ts'
 import { Activity, watched } from './activity.ts'
 import { TestGateway } from './events.ts'
 import type { GivenEvent } from './given.ts'
-import { testLaws } from './laws/laws.ts'
+import { judge } from './laws/judge.ts'
 import type { LawOptions, LawReport } from './laws/options.ts'
-import { Samples } from './laws/sample.ts'
 import { ConsumerTables } from './laws/tables-postgres.ts'
 import { Run } from './run.ts'
 import { openTestDatabase, type TestDatabase } from './test-database.ts'
@@ -68,7 +67,8 @@ export interface TestConsumer {
   readonly waiting: number
   /**
    * Tests of this consumer what docs/GUARANTEES.md promises of it, with events made from its schemas, in a database of its own.
-   * @throws TidegateError `LAW_BROKEN` with the fewest and simplest events that show it, and the seed
+   * @throws TidegateError `LAW_BROKEN` with the fewest and simplest events that show it, and the seed; `LAW_VACUOUS` when nothing that
+   *   it does was seen; `LAW_WITHOUT_EVENTS`
    */
   laws(options?: LawOptions): Promise<LawReport>
   /** Idempotent. */
@@ -173,18 +173,11 @@ class Harness implements TestConsumer {
   }
 
   async laws(options: LawOptions = {}): Promise<LawReport> {
-    const { schemas, readAs, folder, startMs, log, open } = this.#parts
-    const consumer = this.#consumer
-    const { samples: given = {}, expected = [], reset = () => {}, outside = () => undefined } = options
-    const versionsOf = (type: string): number[] => versionsThatCome(consumer, schemas, type)
-    const samples = new Samples({ consumer, schemas, folder, given, versionsOf })
-    const opened = await open()
-    const { database } = opened
+    const opened = await this.#parts.open()
     try {
-      const tables = new ConsumerTables(database)
-      await tables.keep()
-      const execution = { consumer, schemas, readAs, database, tables, startMs, log, reset, outside }
-      return await testLaws({ ...execution, samples, expected: new Set(expected) }, options)
+      const tables = await ConsumerTables.of(opened.database)
+      const { database } = opened
+      return await judge({ ...this.#parts, consumer: this.#consumer, database, tables }, options)
     } finally {
       await opened.close()
     }
@@ -209,7 +202,7 @@ class Harness implements TestConsumer {
     if (!this.#consumer.wants(type)) throw unwanted(this.#consumer, type)
     const made = [events]
       .flat()
-      .map((event) => this.#gateway.next(type, event, wantedOf(this.#consumer, type)))
+      .map((event) => this.#gateway.next(type, event, this.#consumer.wantedVersion(type)))
     for (const { id } of made) begin(id)
     this.#run.post(made)
     await this.#run.settle()
@@ -222,18 +215,6 @@ class Harness implements TestConsumer {
       [this.#consumer.group],
     )
   }
-}
-
-/** The version of its schema that a consumer asks for. */
-function wantedOf({ options }: Consumer, type: string): number | undefined {
-  const { events } = (options ?? {}) as Partial<{ events: Record<string, number> }>
-  return events && Object.hasOwn(events, type) ? events[type] : undefined
-}
-
-/** Of a type that it wants: all that there are; of one that asks for a version that one and those before it, which are brought forward to it. */
-function versionsThatCome(consumer: Consumer, schemas: SchemaRegistry, type: string): number[] {
-  const wanted = wantedOf(consumer, type)
-  return schemas.versions(type).filter((version) => wanted === undefined || version <= wanted)
 }
 
 function countedHandler(handler: Handler, activity: Activity): Handler {

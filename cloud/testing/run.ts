@@ -50,6 +50,12 @@ export class Run {
     return this.broker.depth + this.broker.onRungs + retrying + held
   }
 
+  /** Nothing is left that time would bring on: devices are held for an operator. */
+  get isHeld(): boolean {
+    const { retrying, held } = this.#pipeline.parked
+    return held > 0 && retrying + this.broker.depth + this.broker.onRungs === 0
+  }
+
   post(events: readonly Event[], redelivered = false): void {
     for (const event of events) this.broker.post(posted(event, redelivered))
   }

@@ -11,14 +11,18 @@ create function tidegate_time.clock_timestamp() returns timestamptz language sql
   select coalesce(to_timestamp(nullif(current_setting('tidegate_time.now_ms', true), '')::float8 / 1000),
                   pg_catalog.clock_timestamp()) $$;
 create function tidegate_time.now() returns timestamptz language sql stable as $$
-  select coalesce(to_timestamp(nullif(current_setting('tidegate_time.now_ms', true), '')::float8 / 1000),
+  select coalesce(to_timestamp(nullif(current_setting('tidegate_time.began_ms', true), '')::float8 / 1000),
                   pg_catalog.now()) $$;
 do $$ begin
   execute format('alter database %I set search_path to tidegate_time, pg_catalog, "$user", public', current_database());
 end $$;
 set search_path to tidegate_time, pg_catalog, "$user", public`
 
-/** Until the end of this transaction. */
-export async function tellTime(tx: Statements, nowMs: number): Promise<void> {
-  await tx.run('tell-time', `select set_config('tidegate_time.now_ms', $1, true)`, [String(nowMs)])
+/** Until the end of this transaction: the time that it is, and that at which the transaction is said to have begun. */
+export async function tellTime(tx: Statements, nowMs: number, beganMs: number): Promise<void> {
+  await tx.run(
+    'tell-time',
+    `select set_config('tidegate_time.now_ms', $1, true), set_config('tidegate_time.began_ms', $2, true)`,
+    [String(nowMs), String(beganMs)],
+  )
 }

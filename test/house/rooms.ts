@@ -332,7 +332,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/testing/laws': {
     sentence: 'what is promised of every consumer, tried with events that are made up, and made simple',
-    mayImport: ['cloud/testing', 'cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/database'],
+    mayImport: [
+      'cloud/testing',
+      'cloud/pipeline',
+      'cloud/pipeline/handlers',
+      'cloud/protection',
+      'cloud/database',
+    ],
   },
   'cloud/pipeline/handlers': {
     sentence: 'what a handler sees: typed events, its transaction, its log',

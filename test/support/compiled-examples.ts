@@ -29,7 +29,7 @@ const compilerOptions = {
   ),
 }
 
-/** What the compiler says of some files, by themselves; nothing: they are right. */
+/** What the compiler says of some files, by themselves, with a tsconfig.json of theirs if they have one; nothing: they are right. */
 export function compiled(files: Readonly<Record<string, string>>): string {
   mkdirSync(join(root, '.tidegate'), { recursive: true })
   const folder = mkdtempSync(join(root, '.tidegate', 'compiled-'))
@@ -38,7 +38,18 @@ export function compiled(files: Readonly<Record<string, string>>): string {
       mkdirSync(dirname(join(folder, name)), { recursive: true })
       writeFileSync(join(folder, name), text)
     }
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['**/*.ts'] }))
+    const own = files['tsconfig.json']
+    const options =
+      own === undefined
+        ? compilerOptions
+        : {
+            ...(JSON.parse(own) as { compilerOptions: object }).compilerOptions,
+            paths: compilerOptions.paths,
+          }
+    writeFileSync(
+      join(folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: options, include: ['**/*.ts'] }),
+    )
     const tsc = join(root, 'node_modules/.bin/tsc')
     const { stdout, stderr } = spawnSync(tsc, ['-p', folder], { encoding: 'utf8', cwd: folder })
     return `${stdout}${stderr}`.trim()

@@ -28,10 +28,12 @@ export interface TypedEvent<Type extends string, Version> extends Omit<HandledEv
   data: DataOf<Type, Version>
 }
 
-/** Of a type that is known, the versions that it has. */
-export type VersionsOf<Type> = Type extends keyof TidegateEvents
-  ? keyof TidegateEvents[Type] & number
-  : number
+/** The versions that a type has; of one that is not in the file of types none, where there is such a file, for it may be misspelt. */
+export type VersionsOf<Type> = [keyof TidegateEvents] extends [never]
+  ? number
+  : Type extends keyof TidegateEvents
+    ? keyof TidegateEvents[Type] & number
+    : 'no schema of this type: correct it, or run tidegate schema types'
 
 /** The events that a consumer is handed, told apart by `type`. */
 export type EventsOf<Wanted> = {

@@ -1,38 +1,28 @@
 import type { Event } from '../../../src/contract/envelope.ts'
-import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
+import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { SchemaRegistry } from '../../../src/schemas/registry.ts'
 import type { ReadAs } from '../../../src/schemas/upcast/read-as.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import { postgresStorage } from '../../database/storage-postgres.ts'
-import type { Consumer, Handler } from '../../pipeline/definition.ts'
+import type { Consumer } from '../../pipeline/definition.ts'
 import type { HandlerLog } from '../../pipeline/handlers/handler-log.ts'
 import { Activity, watched } from '../activity.ts'
 import { TestGateway } from '../events.ts'
 import { Run } from '../run.ts'
 import { VirtualClock } from '../virtual-clock.ts'
+import type { Plan } from './plans.ts'
+import type { Contents } from './rows.ts'
 import type { Sample } from './sample.ts'
-import type { ConsumerTables, Contents } from './tables-postgres.ts'
-
-/** What is done to the events of a case on their way. */
-export interface Plan {
-  /** Most events in one transaction. */
-  batchMax: number
-  /** Each event comes when the one before it is done with. */
-  alone: boolean
-  /** In which order they come: indices of the case's events. */
-  orderOf: (samples: readonly Sample[], ordered: boolean) => readonly number[]
-  /** All of them come once more when they are done with. */
-  again: boolean
-  /** At which call of the handler, as a part of all, something happens; of each one once. */
-  at: readonly number[]
-  what: 'nothing' | 'drop' | 'crash-before-commit' | 'crash-after-commit'
-}
+import type { ConsumerTables } from './tables-postgres.ts'
+import { Trouble, troubled } from './trouble.ts'
 
 /** What is left when all is done. */
 export interface Outcome {
   tables: Contents
   /** By event ID, the code of its dead letter. */
   letters: Readonly<Record<string, string>>
+  /** By event ID, for what those wait that nothing brings to an end here: the code of what holds their device, or holds up the group. */
+  waiting: Readonly<Record<string, string>>
   /** What handlers did elsewhere, as the test sees it. */
   outside: string
   /** By event ID, what its handler threw at last. */
@@ -50,6 +40,9 @@ export interface ExecutionOptions {
   reset: () => Promise<void> | void
   outside: () => unknown
 }
+
+/** Of what waits for what a handler needs (docs/ERRORS.md). */
+export const unavailableCode = 'CONSUMER_UNAVAILABLE'
 
 /** A ladder of a day and its dead letters end within so many steps of growing size. */
 const stepsMax = 40
@@ -73,6 +66,8 @@ export async function execute(
   const storage = watched(postgresStorage(database), {
     activity,
     now,
+    // What is written at another attempt is not to differ by that alone.
+    transactionNow: () => startMs,
     beforeCommit: () => trouble.beforeCommit(),
     afterCommit: () => trouble.afterCommit(),
   })
@@ -104,6 +99,7 @@ export async function execute(
     return {
       tables: await tables.read(),
       letters: await lettersIn(database),
+      waiting: await waitingIn(database, run, trouble),
       outside: told(options.outside()),
       thrown,
     }
@@ -124,7 +120,7 @@ async function drain(run: Run, trouble: Trouble): Promise<void> {
   for (let step = 0; step < stepsMax; step++) {
     await run.settle()
     if (trouble.takeCrash()) await run.crash()
-    else if (run.waiting === 0) return
+    else if (run.waiting === 0 || run.isHeld || trouble.isUnavailable) return
     else {
       await run.advance(stepMs)
       stepMs = Math.min(stepMsMax, stepMs * 1.5)
@@ -139,7 +135,19 @@ async function lettersIn(database: Database): Promise<Record<string, string>> {
   return Object.fromEntries(rows.map(({ id, code }) => [id, code]))
 }
 
-function told(value: unknown): string {
+async function waitingIn(database: Database, run: Run, trouble: Trouble): Promise<Record<string, string>> {
+  const parked = await database.query<{ id: string; code: string | null }>(
+    `select convert_from(e.body, 'UTF8')::jsonb ->> 'id' as id, d.code from tidegate.parked_events as e
+      join tidegate.parked_devices as d using (consumer_group, device) order by 1`,
+  )
+  const why = trouble.isUnavailable ? unavailableCode : 'WAITING'
+  return Object.fromEntries([
+    ...run.broker.left.map((text) => [(JSON.parse(text.toString()) as Event).id, why]),
+    ...parked.map(({ id, code }) => [id, code ?? why]),
+  ])
+}
+
+export function told(value: unknown): string {
   const isUnordered = value instanceof Map || value instanceof Set
   // oxlint-disable-next-line typescript/require-array-sort-compare -- texts
   if (isUnordered)
@@ -150,89 +158,10 @@ function told(value: unknown): string {
   return JSON.stringify(value) ?? 'undefined'
 }
 
-/** What happens to a run at the calls that its plan names. */
-class Trouble {
-  run: Run | undefined
-  readonly #what: Plan['what']
-  readonly #at: Set<number>
-  #calls = 0
-  #isDue = false
-  #hasCrashed = false
-
-  constructor({ what, at }: Plan, events: number) {
-    this.#what = what
-    this.#at = new Set(at.map((part) => Math.floor(part * events)))
-  }
-
-  /** The handler is about to be called for so many events. */
-  called(events: number): void {
-    for (let event = 0; event < events; event++)
-      if (this.#at.delete(this.#calls++)) this.#isDue = this.#what !== 'nothing'
-    if (!this.#isDue || this.#what !== 'drop') return
-    this.#isDue = false
-    this.run?.drop()
-  }
-
-  beforeCommit(): void {
-    if (this.#what === 'crash-before-commit') this.#crash()
-  }
-
-  afterCommit(): void {
-    if (this.#what === 'crash-after-commit') this.#crash()
-  }
-
-  /** Once of each crash. */
-  takeCrash(): boolean {
-    const crashed = this.#hasCrashed
-    this.#hasCrashed = false
-    return crashed
-  }
-
-  #crash(): void {
-    if (!this.#isDue) return
-    this.#isDue = false
-    this.#hasCrashed = true
-    throw new TidegateError('DATABASE_UNREACHABLE', {
-      message: 'the test has ended the process here',
-      retryable: true,
-      hint: 'nothing: the next process takes over',
-    })
-  }
-}
-
-interface Troubles {
-  activity: Activity
-  trouble: Trouble
-  thrown: Map<string, unknown>
-}
-
-function troubled(handler: Handler, { activity, trouble, thrown }: Troubles): Handler {
-  const calling = async (ids: readonly string[], call: () => Promise<void> | void): Promise<void> => {
-    trouble.called(ids.length)
-    try {
-      await activity.count('handlers', call)
-    } catch (error) {
-      for (const id of ids) thrown.set(id, error)
-      throw error
-    }
-  }
-  return handler.kind === 'single'
-    ? {
-        kind: 'single',
-        handle: (event, context) => calling([event.id], () => handler.handle(event, context)),
-      }
-    : {
-        kind: 'batch',
-        handleBatch: (entries, context) =>
-          calling(
-            entries.map(({ event }) => event.id),
-            () => handler.handleBatch(entries, context),
-          ),
-      }
-}
-
-/** What a letter says, in a line. */
-export function letterText({ letters, thrown }: Outcome, id: string): string {
+/** What a letter, or what waits, says in a line. */
+export function failureText({ letters, waiting, thrown }: Outcome, id: string): string {
   const error = thrown.get(id)
-  return error === undefined ? String(letters[id]) : `${codeOf(error)}: ${messageOf(error)}`
+  const code = letters[id] ?? waiting[id]
+  const text = error === undefined ? String(code) : `${codeOf(error)}: ${messageOf(error)}`
+  return letters[id] === undefined ? `${text}, and waits` : text
 }

@@ -1,11 +1,12 @@
 /** What is promised of each, and by which guarantee (docs/GUARANTEES.md). */
 export const laws = {
-  limits: 'an event that its schema allows is handled (G5)',
+  limits: 'an event that its schema allows is handled, and does not wait for ever (G5)',
   twice: 'an event that is delivered twice has its effect once (G4)',
   cut: 'where a batch is cut, and a connection drops, makes no difference (G4, G5)',
   'crash-before-commit': 'a process that ends before the commit has done nothing (G4, G5)',
   'crash-after-commit': 'a process that ends after the commit has done all of it, once (G4, G5)',
   order: 'the order between devices makes no difference: only that of one device is kept (G6)',
+  attempt: 'an event whose attempt fails is tried again, and has its effect once (G4, G5)',
 } as const
 
 export type LawName = keyof typeof laws
@@ -25,6 +26,8 @@ export interface LawOptions {
   expected?: readonly string[]
   /** Data by type, where there is no schema to make it from. */
   samples?: Readonly<Record<string, readonly unknown[]>>
+  /** That events change nothing, neither tables nor `outside`, is as it should be. Default: it is a fault, `LAW_VACUOUS`. */
+  mayDoNothing?: boolean
   /** What handlers did outside of their transaction, as it is now: compared as JSON, a Map or a Set without its order. */
   outside?: () => unknown
   /** Called before each execution: empties what `outside` sees, and what the module remembers. */
@@ -37,4 +40,8 @@ export interface LawReport {
   cases: number
   /** How often the events of a case were gone through. */
   executions: number
+  /** Cases whose events have changed a table, have become dead letters, or show in `outside`. */
+  effective: number
+  /** Columns of which nothing is compared, for the database fills them anew each time: `public.alerts.number`. */
+  uncompared: readonly string[]
 }

@@ -1,8 +1,22 @@
 import type { Random } from '../../../src/clock.ts'
-import type { Plan } from './execution.ts'
 import type { LawName } from './options.ts'
 import { between, pick, seeded, shuffled } from './random.ts'
 import type { Sample } from './sample.ts'
+
+/** What is done to the events of a case on their way. */
+export interface Plan {
+  /** Most events in one transaction. */
+  batchMax: number
+  /** Each event comes when the one before it is done with. */
+  alone: boolean
+  /** In which order they come: indices of the case's events. */
+  orderOf: (samples: readonly Sample[], ordered: boolean) => readonly number[]
+  /** All of them come once more when they are done with. */
+  again: boolean
+  /** At which call of the handler, as a part of all, something happens; of each one once. */
+  at: readonly number[]
+  what: 'nothing' | 'drop' | 'fail' | 'crash-before-commit' | 'crash-after-commit'
+}
 
 const inOrder: Plan['orderOf'] = (samples) => samples.map((_, index) => index)
 
@@ -28,6 +42,8 @@ export function planOf(law: LawName, random: Random): Plan {
       return { ...plan, again: true }
     case 'cut':
       return { ...plan, at, what: 'drop' }
+    case 'attempt':
+      return { ...plan, at, what: 'fail' }
     case 'crash-before-commit':
     case 'crash-after-commit':
       return { ...plan, at, what: law }
@@ -39,6 +55,15 @@ export function planOf(law: LawName, random: Random): Plan {
 /** The same events, together, and nothing that happens to them: what comes of that is the order's doing. */
 export function calmed(plan: Plan): Plan {
   return { ...plan, again: false, at: [], what: 'nothing' }
+}
+
+/** The last first, one by one: where two events are enough to show what order does, this shows it. */
+export const reversed: Plan = {
+  ...undisturbed,
+  orderOf: (samples, ordered) => {
+    const all = [...samples.keys()].toReversed()
+    return ordered ? withinDevices(samples, all) : all
+  },
 }
 
 /** Another order, in which a device's events are as they were, unless the group has none. */

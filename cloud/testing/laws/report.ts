@@ -19,8 +19,8 @@ export function brokenText(
   { seed, failing }: { seed: number; failing: readonly string[] },
 ): string {
   const events = samples.map(
-    ({ type, version, device, data }) =>
-      `    ${device} ${type}${version === undefined ? '' : `/${version}`} ${JSON.stringify(data)}`,
+    ({ type, version, device, time, data }) =>
+      `    ${time} ${device} ${type}${version === undefined ? '' : `/${version}`} ${JSON.stringify(data)}`,
   )
   return [
     `consumer ${group} breaks the law "${law}": ${laws[law]}`,
@@ -43,6 +43,7 @@ function differences({ once, here }: Pick<Broken, 'once' | 'here'>): string[] {
       ...rowsOf(here.tables[name] ?? []),
     ]),
     ...both('dead letters', JSON.stringify(once.letters), JSON.stringify(here.letters)),
+    ...both('waiting', JSON.stringify(once.waiting), JSON.stringify(here.waiting)),
     ...both('outside', once.outside, here.outside),
   ]
 }

@@ -7,9 +7,10 @@ import type { Consumer } from '../../pipeline/definition.ts'
 import type { GivenEvent } from '../given.ts'
 import { documentOf, simpler } from './documents.ts'
 import { between, pick } from './random.ts'
+import { timesOf } from './times.ts'
 
 /** An event of a case. */
-export interface Sample extends Required<Pick<GivenEvent, 'device' | 'data'>> {
+export interface Sample extends Required<Pick<GivenEvent, 'device' | 'data' | 'time'>> {
   type: string
   /** Undefined: of a type without a schema, whose data the test gives. */
   version: number | undefined
@@ -23,9 +24,12 @@ export interface SamplesOptions {
   given: Readonly<Record<string, readonly unknown[]>>
   /** The versions of a type that may come. */
   versionsOf: (type: string) => readonly number[]
+  /** When all of them have been recorded: none is later. */
+  startMs: number
 }
 
 const triesMax = 200
+const dayMs = 86_400_000
 
 /** Makes events that a consumer may be handed. */
 export class Samples {
@@ -52,7 +56,29 @@ export class Samples {
   }
 
   some(random: Random, countMax: number, devices: number): Sample[] {
-    return Array.from({ length: between(random, 2, countMax) }, () => this.#one(random, devices))
+    const samples = Array.from({ length: between(random, 2, countMax) }, () => this.#one(random, devices))
+    const times = timesOf(
+      samples.map(({ device }) => device),
+      random,
+    )
+    return this.#at(samples, times)
+  }
+
+  /** The same events a minute apart, none of them late. */
+  punctual(samples: readonly Sample[]): Sample[] {
+    return this.#at(
+      samples,
+      samples.map((_, index) => index * 60_000),
+    )
+  }
+
+  /** At so many ms after the beginning of a day, so that windows have a part in it. */
+  #at(samples: readonly Omit<Sample, 'time'>[], timesMs: readonly number[]): Sample[] {
+    const beginMs = (Math.floor(this.#options.startMs / dayMs) - samples.length - 1) * dayMs
+    return samples.map((sample, index) => ({
+      ...sample,
+      time: new Date(beginMs + (timesMs[index] ?? 0)).toISOString(),
+    }))
   }
 
   /** The same event, simpler by one step, as its schema allows. */
@@ -62,7 +88,7 @@ export class Samples {
     return [...plain, ...data.map((one) => ({ ...sample, data: one }))]
   }
 
-  #one(random: Random, devices: number): Sample {
+  #one(random: Random, devices: number): Omit<Sample, 'time'> {
     const kind = pick(random, this.#kinds)
     const device = `device-${between(random, 1, devices)}`
     const [first, ...others] = this.#options.given[kind.type] ?? []

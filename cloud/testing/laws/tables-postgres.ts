@@ -1,20 +1,23 @@
 import type { Database } from '../../database/database-postgres.ts'
+import { type Contents, type Reference, type Row, Shape } from './rows.ts'
 
-/** What a consumer's tables hold: by table its rows, without the columns that the database numbers or dates itself. */
-export type Contents = Readonly<Record<string, readonly string[]>>
-
-interface Table {
+interface StoredTable {
   name: string
-  /** Computed by a function where nothing is said: numbers, times, UUIDs. */
   computed: string[]
-  /** Generated: nobody says it. */
+  /** Not generated: an insert can say it. */
   written: string[]
 }
 
+/**
+ * A default is computed anew each time if a function in it is not immutable (pg_proc.provolatile); its tree names them, those of operators
+ * too, and `current_timestamp` and its like by a kind of their own.
+ */
 const tablesSql = `
 select format('%I.%I', n.nspname, c.relname) as name,
-  coalesce(array_agg(a.attname::text) filter (where a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~ '\\('
-    or pg_get_expr(d.adbin, d.adrelid) ~ '^CURRENT_'), '{}') as computed,
+  coalesce(array_agg(a.attname::text) filter (where a.attidentity <> '' or (a.attgenerated = '' and (
+    d.adbin::text ~ '\\{(SQLVALUEFUNCTION|NEXTVALEXPR) ' or exists (
+      select from regexp_matches(d.adbin::text, ':(?:op)?funcid ([0-9]+)', 'g') as found (ids)
+      join pg_proc as p on p.oid = found.ids[1]::oid where p.provolatile <> 'i')))), '{}') as computed,
   coalesce(array_agg(quote_ident(a.attname)) filter (where a.attgenerated = ''), '{}') as written
 from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
   join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -22,6 +25,18 @@ from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and not c.relispartition
   and n.nspname not in ('pg_catalog', 'information_schema', 'tidegate', 'tidegate_time') and n.nspname !~ '^pg_'
 group by 1 order by 1`
+
+const referencesSql = `
+select format('%I.%I', n.nspname, c.relname) as table, format('%I.%I', tn.nspname, tc.relname) as to,
+  array(select a.attname::text from unnest(f.conkey) with ordinality as k (number, place)
+    join pg_attribute as a on a.attrelid = f.conrelid and a.attnum = k.number order by k.place) as columns,
+  array(select a.attname::text from unnest(f.confkey) with ordinality as k (number, place)
+    join pg_attribute as a on a.attrelid = f.confrelid and a.attnum = k.number order by k.place) as "toColumns"
+from pg_constraint as f
+  join pg_class as c on c.oid = f.conrelid join pg_namespace as n on n.oid = c.relnamespace
+  join pg_class as tc on tc.oid = f.confrelid join pg_namespace as tn on tn.oid = tc.relnamespace
+where f.contype = 'f' and f.conparentid = 0
+order by f.conname, 1`
 
 /** Of Tidegate's, what a pipeline leaves behind. */
 const ownSql = `
@@ -32,17 +47,29 @@ delete from tidegate.failure_groups`
 /** The consumer's tables, as they are made and again and again as they were then. */
 export class ConsumerTables {
   readonly #database: Database
-  #tables: readonly Table[] = []
+  #tables: readonly StoredTable[] = []
+  #shape = new Shape([], [])
   #kept: ReadonlySet<number> = new Set()
 
-  constructor(database: Database) {
+  private constructor(database: Database) {
     this.#database = database
   }
 
-  async keep(): Promise<void> {
-    this.#tables = await this.#database.query<{ name: string; computed: string[]; written: string[] }>(
-      tablesSql,
-    )
+  /** As they are now. */
+  static async of(database: Database): Promise<ConsumerTables> {
+    const tables = new ConsumerTables(database)
+    await tables.#keep()
+    return tables
+  }
+
+  /** Columns of which nothing is compared, for the database fills them anew each time. */
+  get uncompared(): readonly string[] {
+    return this.#shape.uncompared
+  }
+
+  async #keep(): Promise<void> {
+    this.#tables = await this.#database.query<StoredTable>(tablesSql)
+    this.#shape = new Shape(this.#tables, await this.#database.query<Reference>(referencesSql))
     const kept = new Set<number>()
     for (const [index, { name }] of this.#tables.entries()) {
       await this.#database.query(`create table tidegate_time.kept_${index} as table ${name}`)
@@ -68,14 +95,19 @@ export class ConsumerTables {
   }
 
   async read(): Promise<Contents> {
-    const contents: Record<string, readonly string[]> = {}
-    for (const { name, computed } of this.#tables) {
-      const rows = await this.#database.query<{ row: string }>(
-        `select (to_jsonb(t) - $1::text[])::text as row from ${name} as t order by 1`,
-        [computed],
+    const rows = new Map<string, readonly Row[]>()
+    for (const { name } of this.#tables) {
+      // With .* it is the row, also where a column has the name of the alias.
+      rows.set(
+        name,
+        await this.#database.query<Row>(
+          `select (to_jsonb(it.*) - $1::text[])::text as rest,
+            (select coalesce(jsonb_object_agg(k.name, to_jsonb(it.*) ->> k.name), '{}') from unnest($2::text[]) as k (name)) as keys
+          from ${name} as it`,
+          [this.#shape.varying(name), this.#shape.keysOf(name)],
+        ),
       )
-      contents[name] = rows.map(({ row }) => row)
     }
-    return contents
+    return this.#shape.contents(rows)
   }
 }

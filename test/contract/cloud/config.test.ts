@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadCloudConfig } from '../../../cloud/config.ts'
 import { loadConsumers } from '../../../cloud/load-consumers.ts'
+import type { ConfiguredConsumer } from '../../../cloud/pipeline/definition.ts'
 import { loadProjections } from '../../../cloud/load-projections.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-config-'))
@@ -109,6 +110,30 @@ describe('consumer modules', () => {
     ])
   })
 
+  test('is made anew if another copy of the package has made it, and is taken as it is if somebody has wrapped its handler', async () => {
+    const other = new URL('../../../dist/cloud/consumer.js', import.meta.url).href
+    const made = `import { defineConsumer } from '${other}'
+const made = defineConsumer({ group: 'made', events: { 'com.acme.climate': 2 }, timeout: '7s', handle() {} })`
+    const load = async (name: string, exported: string): Promise<ConfiguredConsumer> => {
+      const module = file(name, `${made}\nexport const its = made.handler\nexport default ${exported}`)
+      const [loaded] = await loadConsumers({ consumers: [{ module }], defaults })
+      return loaded as ConfiguredConsumer
+    }
+    const wrapped = "{ ...made, handler: { kind: 'single', handle: () => 'traced' } }"
+    const plain = await load('made.mjs', 'made')
+    expect(plain).toMatchObject({ group: 'made', timeoutMs: 7_000 })
+    const { its } = (await import(join(folder, 'made.mjs'))) as { its: unknown }
+    expect(plain.handler).not.toBe(its)
+    for (const [name, exported] of [
+      ['wrapped.mjs', wrapped],
+      ['assigned.mjs', `Object.assign(made, ${wrapped})`],
+    ] as const) {
+      const found = await load(name, exported)
+      expect(found.handler.kind === 'single' && found.handler.handle({} as never, {} as never)).toBe('traced')
+      expect(found.wantedVersion('com.acme.climate')).toBe(2)
+    }
+  })
+
   test('cannot have the group of what was built in: its queues are let go', async () => {
     const module = file('rollups.mjs', `export default { group: 'rollups', types: ['#'], handle() {} }`)
     await expect(loadConsumers({ consumers: [{ module }], defaults })).rejects.toMatchObject({
@@ -149,16 +174,6 @@ export default defineConsumer({ group, types: ['#'], handle() {} })`
         ? /ok +consumers +history, typed/
         : /FAULT consumers .*does not read TypeScript[\s\S]*22\.18 or later.*npx tsc/,
     )
-  })
-
-  test('made by a package of another version are made anew of what they were made of', async () => {
-    const module = file(
-      'foreign.mjs',
-      `export default { handler: {}, wants: () => true, group: 'stale', options: { group: 'foreign', types: ['a.b'], handle() {} } }`,
-    )
-    expect(await loadConsumers({ consumers: [{ module }], defaults })).toMatchObject([
-      { group: 'foreign', types: ['a.b'] },
-    ])
   })
 })
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -32,8 +32,15 @@ describe('tidegate new consumer', () => {
     expect(read('hot-boilers.sql')).toMatch(
       /create table consumer_hot_boilers\.hot_boilers[\s\S]*to tidegate_module;/,
     )
-    const names = ['tidegate-events.d.ts', 'hot-boilers.ts', 'hot-boilers.test.ts']
+    const names = ['tidegate-events.d.ts', 'hot-boilers.ts', 'hot-boilers.test.ts', 'tsconfig.json']
     expect(compiled(Object.fromEntries(names.map((name) => [name, read(name)])))).toBe('')
+    const own = read('tsconfig.json').replace('ES2022', 'ES2023')
+    writeFileSync(join(folder, 'tsconfig.json'), own)
+    const other = tidegate('new', 'consumer', 'other', ...options)
+    expect(other.stdout).toMatch(
+      /pack:consumer[\s\S]*npm install --save-dev TARBALL @electric-sql\/pglite typescript/,
+    )
+    expect(read('tsconfig.json')).toBe(own)
     expect(tidegate('new', 'consumer', 'plain', ...options, '--js', '--in', 'there')).toMatchObject({
       status: 0,
     })
@@ -84,7 +91,7 @@ test('types that are not what the schemas make of them are told by --check', () 
 describe('the package @tidegate/consumer', () => {
   test('has what it needs of the gateway, and neither its broker, its edge nor its log', () => {
     const { packages, files } = makeConsumerPackage(process.cwd(), folder)
-    expect(packages).toEqual(['ajv', 'ajv-formats', 'cockatiel', 'commander', 'pg', 'zod'])
+    expect(packages).toEqual(['ajv', 'ajv-formats', 'cockatiel', 'commander', 'pg', 'yaml', 'zod'])
     expect(files.filter((file) => /^edge\/|-rabbit\.js$/.test(file))).toEqual([])
     expect(
       spawnSync(process.execPath, ['cli/tidegate.js', 'edge'], { cwd: folder, encoding: 'utf8' }).stderr,

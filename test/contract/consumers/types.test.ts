@@ -83,7 +83,7 @@ const right = `
 import { defineConsumer } from '@tidegate/consumer'
 defineConsumer({
   group: 'g',
-  events: { 'a.plain': 1, 'a.closed': 1, 'other.type': 4 },
+  events: { 'a.plain': 1, 'a.closed': 1, 'a.anything': 1 },
   async handle(event, { tx }) {
     if (event.type === 'a.plain') { const n: number = event.data.n; void n }
     else if (event.type === 'a.closed') { const x: 'x' | undefined = event.data['a-b']; void x }
@@ -122,10 +122,14 @@ test('what is right compiles; a version that there is not, an unknown option and
     `{ group: 'g', types: ['#'], timout: '3s', handle() {} }`,
     `{ group: 'g', types: ['#'], events: { 'a.plain': 1 }, handle() {} }`,
     `{ group: 'g', handle() {} }`,
+    `{ group: 'g', events: { 'a.plian': 1 }, handle() {} }`,
   ].map((options) => `defineConsumer(${options})`)
   const said = compiled({
     'events.d.ts': text,
     'wrong.ts': [`import { defineConsumer } from '@tidegate/consumer'`, ...wrong].join('\n'),
   })
-  for (const line of [2, 3, 4, 5]) expect(said).toContain(`wrong.ts(${line},`)
+  for (const line of [2, 3, 4, 5, 6]) expect(said).toContain(`wrong.ts(${line},`)
+  const untyped = `import { defineConsumer } from '@tidegate/consumer'
+defineConsumer({ group: 'g', events: { 'a.plian': 1 }, handle({ data }) { const d: unknown = data; void d } })`
+  expect(compiled({ 'untyped.ts': untyped })).toBe('')
 }, 120_000)

@@ -87,6 +87,31 @@ test('a query that is a tag has what is in its braces as parameters, and nothing
   ])
 })
 
+test('a query that is a tag reaches the database as it is written, and no value of it becomes another number', async () => {
+  const seen: unknown[] = []
+  const storage = await call(
+    defineConsumer({
+      group: 'g',
+      types: ['#'],
+      async handle(_, { tx }) {
+        await tx.query`select ${1} where a ~ '^\d+\u' and b = E'\n' and c = '\`' and d = '\${'`
+        try {
+          await tx.query`select ${1}0`
+        } catch (error) {
+          seen.push(error)
+        }
+        const list = ['select 1'] as unknown as TemplateStringsArray
+        await tx.query(list)
+      },
+    }).handler,
+  )
+  expect(storage.effects()).toEqual([
+    { sql: `select $1 where a ~ '^\\d+\\u' and b = E'\\n' and c = '\`' and d = '\${'`, params: [1] },
+    { sql: ['select 1'], params: [] },
+  ])
+  expect(seen).toMatchObject([{ code: 'QUERY_INVALID', retryable: false }])
+})
+
 test('an event names its device, which is no part of its JSON', async () => {
   const seen: unknown[] = []
   const { handler } = defineConsumer({

@@ -1,5 +1,8 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { defineConsumer, Unavailable } from '../../../../cloud/consumer.ts'
+import { defineConsumer, type HandledEvent, Unavailable } from '../../../../cloud/consumer.ts'
 import { type TestConsumer, testConsumer } from '../../../../cloud/testing/testing.ts'
 import { gate } from '../../../support/cloud/test-pipeline.ts'
 import { createDatabase } from '../../../support/servers.ts'
@@ -20,6 +23,9 @@ const alerts = defineConsumer({
   },
 })
 
+const number = (name: string): string =>
+  JSON.stringify({ type: 'object', properties: { [name]: { type: 'number' } }, required: [name] })
+
 const devices = (t: TestConsumer): Promise<unknown[]> => t.rows`select device from alerts order by number`
 
 /** Where SQL is asked: in this process, or of a server. */
@@ -28,7 +34,7 @@ const places = [
   ['a server', () => createDatabase()],
 ] as const
 
-describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 120_000 }, (_, place) => {
+describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 300_000 }, (_, place) => {
   let t: TestConsumer
   beforeAll(async () => {
     const url = await place()
@@ -81,7 +87,7 @@ describe.each(places)('a consumer in a test, with its tables in %s', { timeout: 
   })
 })
 
-describe('a consumer in a test', { timeout: 120_000 }, () => {
+describe('a consumer in a test', { timeout: 300_000 }, () => {
   test('is cut off at its timeout, which is over as soon as time is', async () => {
     const never = gate()
     const t = await testConsumer(
@@ -119,6 +125,39 @@ describe('a consumer in a test', { timeout: 120_000 }, () => {
     expect(await devices(t)).toEqual([{ device: 'device-1' }])
     await t.close()
     await t.close()
+  })
+
+  test('is handed the version that it asks for, and what cannot be brought there is a dead letter', async () => {
+    const schemas = mkdtempSync(join(tmpdir(), 'tidegate-schemas-'))
+    mkdirSync(join(schemas, type, 'upcast'), { recursive: true })
+    writeFileSync(join(schemas, type, '1.json'), number('celsius'))
+    writeFileSync(join(schemas, type, '2.json'), number('temperature'))
+    const handed: unknown[] = []
+    const open = (): Promise<TestConsumer> =>
+      testConsumer(
+        {
+          group: 'alerts',
+          events: { [type]: 2 },
+          handle: ({ dataschema, data }: HandledEvent) => void handed.push([dataschema, data]),
+        } as never,
+        { schemas },
+      )
+    const without = await open()
+    await without.given(type, { version: 1, data: { celsius: 71 } })
+    expect(without.deadLetters).toMatchObject([{ code: 'UPCAST_MISSING' }])
+    await without.close()
+    writeFileSync(
+      join(schemas, type, 'upcast', '1-2.yaml'),
+      '- rename: { path: /celsius, to: temperature }\n',
+    )
+    const t = await open()
+    await t.given(type, { version: 1, data: { celsius: 71 } })
+    expect(t).toMatchObject({ deadLetters: [], waiting: 0 })
+    expect(handed).toEqual([[`${type}/2`, { temperature: 71 }]])
+    const options = { outside: () => handed, reset: () => void handed.splice(0) }
+    expect(await t.laws({ ...options, runs: 1, only: ['limits'] })).toMatchObject({ effective: 1 })
+    await t.close()
+    rmSync(schemas, { recursive: true })
   })
 
   test('whose tables cannot be made is none, and it is said why', async () => {

@@ -49,8 +49,9 @@ function commandFiles(): string[] {
   return commands.map((specifier) => join(dirname(program), specifier))
 }
 
+/** And what is made of both sides. */
 function isOtherSide(specifier: string, from: string): boolean {
-  return from === program && /^\.\.\/(?:edge|dev|certs)\//.test(specifier)
+  return from === program && /^(?:\.\.\/(?:edge|dev|certs)|\.\/asyncapi)\//.test(specifier)
 }
 
 /** Compilers before 5.0 do not know a declaration by the name of its source. */

@@ -13,6 +13,7 @@ import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { silentLog } from '../../../src/log.ts'
 import { createReadyDatabase } from '../servers.ts'
 import type { Encoded } from './cloud-events.ts'
+import { allReadable } from './history-filled.ts'
 
 /** A database in which history has stored these events, in this order, after `before` and before `more`. */
 export async function databaseWith(
@@ -24,6 +25,8 @@ export async function databaseWith(
   const database = poolOf({ url, poolMax: 2, applicationName: 'test' })
   await before(database)
   await store(database, events)
+  // Marks are made of what is behind the horizon, which transactions of other databases on the same server hold back.
+  await allReadable(database)
   await more(database)
   await database.close()
   return url

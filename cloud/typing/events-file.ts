@@ -26,7 +26,7 @@ export function eventsFileOf(folder: string): EventsFile {
   }
   let count = 0
   const types = registry.types.map((type) => {
-    const versions = versionsIn(registry.latest(type) ?? 0, (version) => registry.has(type, version))
+    const versions = registry.versions(type)
     count += versions.length
     const members = versions.map((version) => {
       const schema = JSON.parse(readFileSync(join(folder, type, `${version}.json`), 'utf8')) as unknown
@@ -38,10 +38,6 @@ export function eventsFileOf(folder: string): EventsFile {
   })
   const text = `${head}\n${named.map((one) => `${one}\n`).join('')}declare global {\n  interface TidegateEvents {\n${types.join('')}  }\n}\n\nexport {}\n`
   return { text, types: types.length, versions: count }
-}
-
-function versionsIn(latest: number, has: (version: number) => boolean): number[] {
-  return Array.from({ length: latest }, (_, index) => index + 1).filter(has)
 }
 
 function indented(text: string): string {

@@ -1,7 +1,7 @@
 import { codeOf } from '../src/errors.ts'
 import type { Formats } from '../src/schemas/formats.ts'
-import { loadSchemas } from '../src/schemas/folder.ts'
-import { noSchemas } from '../src/schemas/registry.ts'
+import { loadSchemas, usableSchemaFolder } from '../src/schemas/folder.ts'
+import { noSchemas, registryOf } from '../src/schemas/registry.ts'
 import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
 import { loadUpcasts } from '../src/schemas/upcast/folder.ts'
 import {
@@ -82,9 +82,10 @@ async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
 }
 
 async function seenSchemas(folder: string, formats: Formats): Promise<Seen> {
-  const registry = loadSchemas(folder, formats)
-  await loadUpcasts(folder, registry)
-  const told = tellingOf(ambiguitiesIn(folder, registry))
+  const { source, types } = usableSchemaFolder(folder, formats)
+  const registry = registryOf(types)
+  await loadUpcasts(source, registry)
+  const told = tellingOf(ambiguitiesIn(source, registry))
   const text = [`${registry.types.length} event types`, ...told].join('; ')
   return told.length === 0 ? { text } : { text: `${text}; ${ambiguityHint}`, warning: true }
 }

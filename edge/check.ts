@@ -1,7 +1,8 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { loadSchemas } from '../src/schemas/folder.ts'
+import { usableSchemaFolder } from '../src/schemas/folder.ts'
+import { registryOf } from '../src/schemas/registry.ts'
 import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import {
@@ -109,9 +110,10 @@ function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined 
 }
 
 function seenSchemas(folder: string, { routes, schemas: { formats } }: EdgeConfig): Seen {
-  const schemas = loadSchemas(folder, formats)
+  const { source, types } = usableSchemaFolder(folder, formats)
+  const schemas = registryOf(types)
   refuseUnknownVersions(routes, schemas)
-  const told = tellingOf(ambiguitiesOn(routes, ambiguitiesIn(folder, schemas)))
+  const told = tellingOf(ambiguitiesOn(routes, ambiguitiesIn(source, schemas)))
   const text = [`${schemas.types.length} event types`, ...told].join('; ')
   return told.length === 0 ? { text } : { text: `${text}; ${ambiguityHint}`, warning: true }
 }

@@ -1,9 +1,9 @@
 import { refuseInClear } from '../src/settings/in-clear.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
-import { loadSchemas } from '../src/schemas/folder.ts'
+import { usableSchemaFolder } from '../src/schemas/folder.ts'
 import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
-import { noSchemas, type SchemaRegistry } from '../src/schemas/registry.ts'
+import { noSchemas, registryOf, type SchemaRegistry } from '../src/schemas/registry.ts'
 import { listsQueue } from '../src/contract/wire.ts'
 import { codeOf } from '../src/errors.ts'
 import { aborted, createScope } from '../src/lifecycle.ts'
@@ -143,9 +143,10 @@ function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFoll
 }
 
 function schemasIn({ routes, schemas: { folder, formats } }: EdgeConfig, log: Logger): SchemaRegistry {
-  const schemas = folder === undefined ? noSchemas : loadSchemas(folder, formats)
+  const read = folder === undefined ? undefined : usableSchemaFolder(folder, formats)
+  const schemas = read ? registryOf(read.types) : noSchemas
   refuseUnknownVersions(routes, schemas)
-  const found = folder === undefined ? [] : ambiguitiesOn(routes, ambiguitiesIn(folder, schemas))
+  const found = read ? ambiguitiesOn(routes, ambiguitiesIn(read.source, schemas)) : []
   for (const text of tellingOf(found)) log.warn({ code: 'SCHEMA_AMBIGUOUS', hint: ambiguityHint }, text)
   return schemas
 }

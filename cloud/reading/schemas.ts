@@ -1,8 +1,8 @@
 import { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
-import { loadSchemas } from '../../src/schemas/folder.ts'
-import { noSchemas, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
+import { usableSchemaFolder } from '../../src/schemas/folder.ts'
+import { noSchemas, registryOf, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { ambiguitiesIn, ambiguityHint, tellingOf } from '../../src/schemas/upcast/ambiguous.ts'
 import { noUpcasts, type Upcasts, upcastersTo } from '../../src/schemas/upcast/chain.ts'
 import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
@@ -35,9 +35,10 @@ export interface SchemasOptions {
 /** Without a folder nothing is checked, and no version can be asked for. @throws TidegateError `SCHEMA_FOLDER` */
 export async function openSchemas({ folder, unchecked, formats, log }: SchemasOptions): Promise<Schemas> {
   if (folder === undefined) return { ...schemasOf(noSchemas, noUpcasts, 'accept', log), ...unchecking }
-  const registry = loadSchemas(folder, formats)
-  const upcasts = await loadUpcasts(folder, registry)
-  for (const text of tellingOf(ambiguitiesIn(folder, registry)))
+  const { source, types } = usableSchemaFolder(folder, formats)
+  const registry = registryOf(types)
+  const upcasts = await loadUpcasts(source, registry)
+  for (const text of tellingOf(ambiguitiesIn(source, registry)))
     log.warn({ code: 'SCHEMA_AMBIGUOUS', hint: ambiguityHint }, text)
   return schemasOf(registry, upcasts, unchecked, log)
 }

@@ -72,7 +72,9 @@ async function tryVersion(
     throw unusable(`${lockName} has versions of ${type} already: what comes now is judged`)
   if (!folder.types.has(type)) throw unusable(`${type} has no version: name the file of the first`)
   if (name !== undefined) refuseSame(folder, type, name)
-  const upcasts = await loadUpcasts(root, registryOf(folder.types), [type])
+  // Functions are loaded from where they will stay: they may import what lies beside them.
+  const source = { ...folder.source, name: root, moduleAt: (each: string) => join(root, each) }
+  const upcasts = await loadUpcasts(source, registryOf(folder.types), [type])
   const checked = checkType(folder, type, { formats, upcasts })
   const findings = checked.comparisons.flatMap((one) => one.findings)
   if (findings.some((one) => isInTheWay(one, strict))) return { checked, added: [], isAdded: false }

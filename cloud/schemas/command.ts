@@ -84,7 +84,7 @@ function addCheck(schema: Command, { say, onFound }: Parts): void {
     .action(async (types: string[], options: CheckChoice, command: Command) => {
       const folder = readSchemaFolder(options.folder, options.formats)
       for (const type of types) knownType(folder, type, command)
-      const { upcasts, fault } = await upcastsOf(options.folder, folder)
+      const { upcasts, fault } = await upcastsOf(folder)
       const faults = fault === undefined ? folder.faults : [...folder.faults, fault]
       const checked = checkFolder({ ...folder, faults }, types, { ...options, upcasts })
       say(options.json ? JSON.stringify(checked) : checkedText(checked))
@@ -98,12 +98,9 @@ interface CheckChoice extends ComparingChoice {
 }
 
 /** What brings data forward; what is wrong with it is told with the rest. */
-async function upcastsOf(
-  root: string,
-  { types }: SchemaFolder,
-): Promise<{ upcasts: Upcasts; fault?: string }> {
+async function upcastsOf({ source, types }: SchemaFolder): Promise<{ upcasts: Upcasts; fault?: string }> {
   try {
-    return { upcasts: await loadUpcasts(root, registryOf(types), [...types.keys()]) }
+    return { upcasts: await loadUpcasts(source, registryOf(types)) }
   } catch (error) {
     if (!(error instanceof TidegateError)) throw error
     return { upcasts: noUpcasts, fault: error.message }

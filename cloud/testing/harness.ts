@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { TidegateError } from '../../src/errors.ts'
 import { loadSchemas } from '../../src/schemas/folder.ts'
 import { noSchemas, type SchemaRegistry } from '../../src/schemas/registry.ts'
+import { folderSource } from '../../src/schemas/source.ts'
 import { noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
 import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { createReadAs, type ReadAs } from '../../src/schemas/upcast/read-as.ts'
@@ -269,7 +270,7 @@ function schemasOf(folder: string | undefined): SchemaRegistry {
 
 async function upcastsOf(folder: string | undefined, schemas: SchemaRegistry): Promise<Upcasts> {
   if (folder === undefined && !existsSync('schemas')) return noUpcasts
-  return loadUpcasts(folder ?? 'schemas', schemas)
+  return loadUpcasts(folderSource(folder ?? 'schemas'), schemas)
 }
 
 function sqlOf(sql: string | URL | undefined): string {

@@ -1,15 +1,15 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import { eventTypePattern } from '../contract/event.ts'
-import { codeOf, messageOf, TidegateError } from '../errors.ts'
+import { messageOf, TidegateError } from '../errors.ts'
 import { compileVersions } from './compiler.ts'
 import type { Formats } from './formats.ts'
 import { digestOf, type Lock, lockName, parseLock } from './lock.ts'
 import { registryOf, type SchemaRegistry, type StoredType } from './registry.ts'
+import { folderSource, namesIn, type SchemaSource, textIn, topNamesIn } from './source.ts'
 import { readTypeFile, type TypeSettings, typeFileName } from './type-file.ts'
 
-/** A folder of schemas as it lies on the disk. */
+/** What files of schemas hold, wherever they came from. */
 export interface SchemaFolder {
+  source: SchemaSource
   types: ReadonlyMap<string, StoredType>
   /** Files that a lock is about, versions and upcasters, with their SHA-256, by path from the folder. */
   digests: ReadonlyMap<string, string>
@@ -27,15 +27,20 @@ export const upcastFolder = 'upcast'
  * @throws TidegateError `SCHEMA_FOLDER` the folder itself cannot be read
  */
 export function readSchemaFolder(folder: string, formats: Formats = 'checked'): SchemaFolder {
-  const reading = new Reading(folder, formats)
-  for (const type of namesIn(folder)) {
+  return readSchemas(folderSource(folder), formats)
+}
+
+/** The same of files that have been read. */
+export function readSchemas(source: SchemaSource, formats: Formats = 'checked'): SchemaFolder {
+  const reading = new Reading(source, formats)
+  for (const type of topNamesIn(source)) {
     if (type === lockName) continue
-    if (eventTypePattern.test(type) && isFolder(join(folder, type))) reading.readType(type)
+    if (eventTypePattern.test(type) && !source.files.has(type)) reading.readType(type)
     else reading.faults.push(`${type}: the folder's name is not an event type`)
   }
   const lock = reading.readLock()
   const { types, digests, faults } = reading
-  return { types, digests, lock, faults }
+  return { source, types, digests, lock, faults }
 }
 
 /**
@@ -43,10 +48,15 @@ export function readSchemaFolder(folder: string, formats: Formats = 'checked'): 
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
 export function usableSchemaFolder(folder: string, formats: Formats = 'checked'): SchemaFolder {
-  const read = readSchemaFolder(folder, formats)
+  return usableSchemas(folderSource(folder), formats)
+}
+
+/** @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used */
+export function usableSchemas(source: SchemaSource, formats: Formats = 'checked'): SchemaFolder {
+  const read = readSchemas(source, formats)
   if (read.faults.length === 0) return read
   throw new TidegateError('SCHEMA_FOLDER', {
-    message: `${folder} holds schemas that cannot be used:\n${read.faults.map((fault) => `  ${fault}`).join('\n')}`,
+    message: `${source.name} holds schemas that cannot be used:\n${read.faults.map((fault) => `  ${fault}`).join('\n')}`,
     retryable: false,
     hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see docs/SCHEMAS.md',
   })
@@ -64,22 +74,23 @@ export function loadSchemas(folder: string, formats: Formats = 'checked'): Schem
 class Reading {
   readonly types = new Map<string, StoredType>()
   readonly digests = new Map<string, string>()
-  readonly faults: string[] = []
-  readonly #folder: string
+  readonly faults: string[]
+  readonly #source: SchemaSource
   readonly #formats: Formats
 
-  constructor(folder: string, formats: Formats) {
-    this.#folder = folder
+  constructor(source: SchemaSource, formats: Formats) {
+    this.#source = source
     this.#formats = formats
+    this.faults = [...source.faults]
   }
 
   readType(type: string): void {
     const schemas = new Map<number, unknown>()
-    for (const file of namesIn(join(this.#folder, type))) {
+    this.#readUpcasters(`${type}/${upcastFolder}`)
+    for (const file of this.#namesOf(type)) {
       const version = /^([1-9][0-9]{0,5})\.json$/.exec(file)?.[1]
       if (version !== undefined) this.#readSchema(`${type}/${file}`, Number(version), schemas)
-      else if (file === upcastFolder) this.#readUpcasters(`${type}/${file}`)
-      else if (file !== typeFileName)
+      else if (file !== typeFileName && file !== upcastFolder)
         this.faults.push(
           `${type}/${file}: a schema file is named <version>.json; beside them are ${typeFileName} and ${upcastFolder}/`,
         )
@@ -94,13 +105,8 @@ class Reading {
   }
 
   readLock(): Lock | undefined {
-    let text: string
-    try {
-      text = readFileSync(join(this.#folder, lockName), 'utf8')
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') this.#fault(lockName, messageOf(error))
-      return undefined
-    }
+    const text = textIn(this.#source, lockName)
+    if (text === undefined) return undefined
     const { lock, faults } = parseLock(text)
     this.faults.push(...faults)
     for (const [name, digest] of lock) {
@@ -123,13 +129,13 @@ class Reading {
   }
 
   #readUpcasters(name: string): void {
-    for (const file of namesIn(join(this.#folder, name)))
+    for (const file of namesIn(this.#source, name))
       if (/^[0-9]+-[0-9]+\.(?:yaml|js)$/.test(file)) this.#read(`${name}/${file}`)
   }
 
   #readSettings(type: string, schemas: ReadonlyMap<number, unknown>): TypeSettings {
-    const { settings, faults } = readTypeFile(join(this.#folder, type, typeFileName))
     const name = `${type}/${typeFileName}`
+    const { settings, faults } = readTypeFile(textIn(this.#source, name), name)
     for (const fault of faults) this.#fault(name, fault)
     for (const version of settings.retired)
       if (!schemas.has(version)) this.#fault(name, `retired: there is no version ${version}`)
@@ -141,31 +147,17 @@ class Reading {
   }
 
   #read(name: string): string {
-    const bytes = readFileSync(join(this.#folder, name))
-    this.digests.set(name, digestOf(bytes))
-    return bytes.toString('utf8')
+    this.digests.set(name, digestOf(this.#source.files.get(name) as Uint8Array))
+    return textIn(this.#source, name) as string
+  }
+
+  /** Files and folders that lie with a type. */
+  #namesOf(type: string): string[] {
+    const rests = [...this.#source.files.keys()].filter((name) => name.startsWith(`${type}/`))
+    return [...new Set(rests.map((name) => name.split('/', 2)[1] as string))].toSorted()
   }
 
   #fault(name: string, said: string): void {
     this.faults.push(`${name}: ${said}`)
-  }
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path).isDirectory()
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((name) => !name.startsWith('.') && !name.endsWith('.md'))
-      .toSorted()
-  } catch (cause) {
-    throw new TidegateError('SCHEMA_FOLDER', {
-      message: `cannot read the schema folder ${folder}`,
-      retryable: false,
-      hint: 'set schemas.folder to a readable folder',
-      cause,
-    })
   }
 }

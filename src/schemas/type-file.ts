@@ -1,10 +1,9 @@
-import { existsSync } from 'node:fs'
 import { z } from 'zod'
 import { messageOf } from '../errors.ts'
 import { faultsOf } from '../settings/faults.ts'
 import { knownKeys } from '../settings/known-keys.ts'
 import { wordsFor } from '../settings/words.ts'
-import { readYamlFile } from '../settings/yaml-file.ts'
+import { parseYaml } from '../settings/yaml-file.ts'
 
 /** Which versions have to understand each other (docs/SCHEMAS.md); the names and meanings are Confluent's. */
 export const compatibilityModes = [
@@ -18,13 +17,13 @@ export const compatibilityModes = [
 ] as const
 export type CompatibilityMode = (typeof compatibilityModes)[number]
 
-const text = z.string().min(1)
+const words = z.string().min(1)
 const version = z.int().min(1).max(999_999)
 
 const typeFile = z.strictObject({
   compatibility: z.enum(compatibilityModes).default('BACKWARD'),
-  owner: text.optional(),
-  description: text.optional(),
+  owner: words.optional(),
+  description: words.optional(),
   retired: z.array(version).default([]),
   unknown: z.enum(['quarantine', 'pass']).optional(),
   accepted: z
@@ -33,9 +32,9 @@ const typeFile = z.strictObject({
         version,
         against: version.optional(),
         direction: z.enum(['BACKWARD', 'FORWARD']).default('BACKWARD'),
-        rule: text,
+        rule: words,
         path: z.string(),
-        reason: text,
+        reason: words,
       }),
     )
     .default([]),
@@ -48,12 +47,15 @@ export type TypeSettings = z.output<typeof typeFile>
 export const typeFileName = 'type.yaml'
 const known = knownKeys(typeFile)
 
-/** What a type's file says, and all that is wrong with it; without a file, what holds by default. */
-export function readTypeFile(file: string): { settings: TypeSettings; faults: string[] } {
+/** What the text of a type's file says, and all that is wrong with it; without a file, what holds by default. */
+export function readTypeFile(
+  text: string | undefined,
+  file: string,
+): { settings: TypeSettings; faults: string[] } {
   const byDefault = typeFile.parse({})
-  if (!existsSync(file)) return { settings: byDefault, faults: [] }
+  if (text === undefined) return { settings: byDefault, faults: [] }
   try {
-    const yaml = readYamlFile(file)
+    const yaml = parseYaml(text, file)
     const { tree } = yaml
     const read = typeFile.safeParse(tree, { error: wordsFor })
     if (read.success) return { settings: read.data, faults: [] }

@@ -16,7 +16,12 @@ const nestingMax = 100
 
 /** @throws TidegateError `CONFIG_UNREADABLE` */
 export function readYamlFile(file: string): YamlFile {
-  const text = textOf(file)
+  return parseYaml(textOf(file), file)
+}
+
+/** The text of a file of that name. @throws TidegateError `CONFIG_UNREADABLE` */
+export function parseYaml(text: string, file: string): YamlFile {
+  refuseSize(text, file)
   const counter = new LineCounter()
   const document = parseDocument(text, { prettyErrors: true, lineCounter: counter })
   const [fault] = document.errors
@@ -53,9 +58,8 @@ export function isTree(value: unknown): value is Tree {
 }
 
 function textOf(file: string): string {
-  let text: string
   try {
-    text = readFileSync(file, 'utf8')
+    return readFileSync(file, 'utf8')
   } catch (cause) {
     throw new TidegateError('CONFIG_UNREADABLE', {
       message: `cannot read the configuration file ${file}`,
@@ -64,13 +68,15 @@ function textOf(file: string): string {
       cause,
     })
   }
+}
+
+function refuseSize(text: string, file: string): void {
   if (text.length > bytesMax) throw unreadable(`${file} is larger than a configuration of 1 MiB can be`)
   try {
     refuseNesting(text)
   } catch (cause) {
     throw unreadable(`${file} is not valid YAML: ${messageOf(cause)}`, cause)
   }
-  return text
 }
 
 function refuseNesting(text: string): void {

@@ -1,8 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { upcastFolder } from '../folder.ts'
 import { schemaName, type SchemaRegistry } from '../registry.ts'
+import { namesIn, type SchemaSource, textIn } from '../source.ts'
 import { parseCases } from './cases.ts'
 import { parseUpcast } from './file.ts'
 import { samplesOf } from './samples.ts'
@@ -20,17 +19,17 @@ export interface Ambiguity {
  * upcaster never runs. Looked for with the cases of upcasters and with what is made of the schemas' own examples and bounds, and so not
  * always found. Runs no function; files that cannot be used are told of elsewhere.
  */
-export function ambiguitiesIn(folder: string, registry: SchemaRegistry): Ambiguity[] {
+export function ambiguitiesIn(source: SchemaSource, registry: SchemaRegistry): Ambiguity[] {
   return registry.types.flatMap((type) => {
     const accepted = registry.versions(type).filter((version) => !registry.retired(type).has(version))
-    return namesIn(join(folder, type, upcastFolder)).flatMap((name) => {
+    return namesIn(source, `${type}/${upcastFolder}`).flatMap((name) => {
       const match = /^(\d+)-(\d+)\.(yaml|cases\.json)$/.exec(name)
       const from = Number(match?.[1])
       const next = Number(match?.[2])
       if (!match || !accepted.includes(from) || !registry.has(type, next)) return []
-      const text = readFileSync(join(folder, type, upcastFolder, name), 'utf8')
-      const changed =
-        match[3] === 'yaml' ? changedBySteps(text, join(folder, type, `${from}.json`)) : changedIn(text)
+      const text = textIn(source, `${type}/${upcastFolder}/${name}`) ?? ''
+      const schema = textIn(source, `${type}/${from}.json`) ?? ''
+      const changed = match[3] === 'yaml' ? changedBySteps(text, schema) : changedIn(text)
       const own = changed.filter((data) => registry.firstFault(type, from, data) === undefined)
       const to = accepted
         .filter((version) => version >= next)
@@ -52,12 +51,12 @@ export function tellingOf(found: readonly Ambiguity[]): string[] {
 export const ambiguityHint =
   'have devices name their dataschema, set schemaVersion on their routes, or have the newer schema require something that tells the two apart; see docs/VERSIONS.md, Where it ends'
 
-function changedBySteps(text: string, schemaFile: string): unknown[] {
+function changedBySteps(text: string, schemaText: string): unknown[] {
   const parsed = parseUpcast(text)
   if (!('steps' in parsed)) return []
   // A default says what was meant all along.
   const steps = parsed.steps.filter(({ kind }) => kind !== 'default')
-  const schema: unknown = JSON.parse(readFileSync(schemaFile, 'utf8'))
+  const schema: unknown = JSON.parse(schemaText)
   return samplesOf(schema).filter((data) => !isDeepStrictEqual(applySteps(data, steps), data))
 }
 
@@ -65,12 +64,4 @@ function changedIn(text: string): unknown[] {
   return parseCases(text)
     .cases.filter(({ from, to }) => !isDeepStrictEqual(from, to))
     .map(({ from }) => from)
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
 }

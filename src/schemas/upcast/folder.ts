@@ -1,10 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { codeOf, messageOf, TidegateError } from '../../errors.ts'
+import { messageOf, TidegateError } from '../../errors.ts'
 import { upcastFolder } from '../folder.ts'
 import { digestOf } from '../lock.ts'
 import type { SchemaRegistry } from '../registry.ts'
+import { namesIn, type SchemaSource, textIn, topNamesIn } from '../source.ts'
 import { type Case, caseFaults, parseCases } from './cases.ts'
 import type { Upcast, Upcasts } from './chain.ts'
 import { parseUpcast } from './file.ts'
@@ -16,15 +15,15 @@ import { applySteps } from './steps.ts'
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
 export async function loadUpcasts(
-  folder: string,
+  source: SchemaSource,
   registry: SchemaRegistry,
-  types: readonly string[] = namesIn(folder),
+  types: readonly string[] = topNamesIn(source),
 ): Promise<Upcasts> {
   const found = new Map<string, Upcast>()
   const faults: string[] = []
   for (const type of types) {
-    for (const [step, files] of filesByStep(namesIn(join(folder, type, upcastFolder)))) {
-      const place = { folder: join(folder, type, upcastFolder), type, step, files }
+    for (const [step, files] of filesByStep(namesIn(source, `${type}/${upcastFolder}`))) {
+      const place = { source, type, step, files }
       const read = await readStep(place, registry)
       faults.push(...read.faults.map((fault) => `${type}/${upcastFolder}/${fault}`))
       if (read.upcast) found.set(keyOf(type, read.upcast.from, read.upcast.to), read.upcast)
@@ -32,7 +31,7 @@ export async function loadUpcasts(
   }
   if (faults.length === 0) return { find: (type, from, to) => found.get(keyOf(type, from, to)) }
   throw new TidegateError('SCHEMA_FOLDER', {
-    message: `${folder} holds upcasters that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+    message: `${source.name} holds upcasters that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
     retryable: false,
     hint: 'see docs/VERSIONS.md, Upcasters, for what they are and how their cases look',
   })
@@ -54,7 +53,7 @@ function filesByStep(names: readonly string[]): Map<string, string[]> {
 }
 
 interface Place {
-  folder: string
+  source: SchemaSource
   type: string
   step: string
   files: readonly string[]
@@ -64,24 +63,27 @@ async function readStep(
   place: Place,
   registry: SchemaRegistry,
 ): Promise<{ upcast?: Upcast; faults: readonly string[] }> {
-  const { folder, type, step, files } = place
+  const { source, type, step, files } = place
   const [from = 0, to = 0] = step.split('-').map(Number)
   const nameFault = faultOfName(place, from, to, registry)
   if (nameFault !== undefined) return { faults: [nameFault] }
-  const source = files.includes('.js') ? `${step}.js` : `${step}.yaml`
+  const isFunction = files.includes('.js')
+  const name = isFunction ? `${step}.js` : `${step}.yaml`
+  const at = (file: string): string => `${type}/${upcastFolder}/${file}`
+  const text = (file: string): string => textIn(source, at(file)) ?? ''
   const cases = files.includes('.cases.json')
-    ? parseCases(readFileSync(join(folder, `${step}.cases.json`), 'utf8'))
+    ? parseCases(text(`${step}.cases.json`))
     : { cases: [], faults: [] }
-  const made = files.includes('.js')
-    ? await loadFunction(join(folder, source), { from, to })
-    : readDeclared(join(folder, source), { from, to })
+  const made = isFunction
+    ? await loadFunction(source.moduleAt(at(name)), { from, to })
+    : readDeclared(text(name), { from, to })
   const faults = [
-    ...made.faults.map((fault) => `${source}: ${fault}`),
+    ...made.faults.map((fault) => `${name}: ${fault}`),
     ...cases.faults.map((fault) => `${step}.cases.json: ${fault}`),
   ]
   if (made.upcast === undefined || faults.length > 0) return { faults }
   const failed = failedCases(made.upcast, cases.cases, type, registry)
-  const digest = digestOf(readFileSync(join(folder, source)))
+  const digest = digestOf(source.files.get(at(name)) as Uint8Array)
   return { upcast: { ...made.upcast, digest }, faults: failed.map((fault) => `${step}.cases.json: ${fault}`) }
 }
 
@@ -109,14 +111,18 @@ function faultOfName(
 type Made = { upcast?: Upcast; faults: readonly string[] }
 type Ends = Pick<Upcast, 'from' | 'to'>
 
-function readDeclared(file: string, ends: Ends): Made {
-  const parsed = parseUpcast(readFileSync(file, 'utf8'))
+function readDeclared(text: string, ends: Ends): Made {
+  const parsed = parseUpcast(text)
   if (!('steps' in parsed)) return parsed
   const { steps } = parsed
   return { upcast: { ...ends, steps, apply: (data) => applySteps(data, steps) }, faults: [] }
 }
 
-async function loadFunction(file: string, ends: Ends): Promise<Made> {
+async function loadFunction(file: string | undefined, ends: Ends): Promise<Made> {
+  if (file === undefined)
+    return {
+      faults: ['is code, which is taken from a folder alone: put it into schemas.folder, as published'],
+    }
   let made: unknown
   try {
     made = ((await import(pathToFileURL(file).href)) as { default?: unknown }).default
@@ -175,16 +181,4 @@ function failedCases(
       (each) =>
         `${nameOf(each)}: it makes something else of it behind other cases: it is to depend on the data alone`,
     )
-}
-
-/** None, where there is no such folder; that of the schemas has been read before. */
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-      .filter((name) => !name.startsWith('.') && !name.endsWith('.md'))
-      .toSorted()
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error))) return []
-    throw error
-  }
 }

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { firstFitting } from '../../../src/schemas/fitting.ts'
 import { loadSchemas } from '../../../src/schemas/folder.ts'
+import { folderSource } from '../../../src/schemas/source.ts'
 import { noUpcasts, type Upcasts } from '../../../src/schemas/upcast/chain.ts'
 import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
@@ -27,7 +28,7 @@ function load(files: Record<string, string>): Promise<Upcasts> {
     mkdirSync(dirname(join(folder, name)), { recursive: true })
     writeFileSync(join(folder, name), text)
   }
-  return loadUpcasts(folder, loadSchemas(folder))
+  return loadUpcasts(folderSource(folder), loadSchemas(folder))
 }
 
 const upcast = 'com.acme.x/upcast'
@@ -250,7 +251,7 @@ const found = (files: Record<string, string>) => {
     mkdirSync(dirname(join(folder, name)), { recursive: true })
     writeFileSync(join(folder, name), text)
   }
-  return ambiguitiesIn(folder, loadSchemas(folder))
+  return ambiguitiesIn(folderSource(folder), loadSchemas(folder))
 }
 
 describe('versions that take the same data', () => {

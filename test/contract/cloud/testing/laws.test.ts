@@ -10,6 +10,7 @@ import { ConsumerTables } from '../../../../cloud/testing/laws/tables-postgres.t
 import { openTestDatabase, type TestDatabase } from '../../../../cloud/testing/test-database.ts'
 import { type LawOptions, type LawReport, testConsumer } from '../../../../cloud/testing/testing.ts'
 import { loadSchemas } from '../../../../src/schemas/folder.ts'
+import { folderSource } from '../../../../src/schemas/source.ts'
 import { loadUpcasts } from '../../../../src/schemas/upcast/folder.ts'
 import { createReadAs } from '../../../../src/schemas/upcast/read-as.ts'
 
@@ -35,7 +36,7 @@ afterAll(() => opened.close())
 
 /** What `laws` says of a consumer, in a database that all of them share: one of its own takes each of them a second. */
 async function judged(tried: Consumer, options: LawOptions = {}): Promise<LawReport> {
-  const readAs = createReadAs(registry, await loadUpcasts('schemas', registry))
+  const readAs = createReadAs(registry, await loadUpcasts(folderSource('schemas'), registry))
   const parts = { schemas: registry, readAs, folder: 'schemas', database: opened.database, tables, log }
   return judge(
     { ...parts, consumer: tried, startMs: Date.UTC(2026, 0, 1) },

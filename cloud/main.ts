@@ -29,6 +29,7 @@ import type { RetiringGroup } from './groups/retired.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
+import { startReleasing } from './parking/awaited.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
@@ -38,7 +39,16 @@ import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.
 import { hadRollups, startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
-import { openSchemas, refuseUnknownWanted, type Schemas, wantingOf } from './reading/schemas.ts'
+import { folderOrigin } from './reading/origin.ts'
+import { registryOrigin } from './reading/origin-postgres.ts'
+import { startReloading } from './reading/reloading.ts'
+import {
+  createSchemas,
+  openSchemas,
+  refuseUnknownWanted,
+  type Schemas,
+  wantingOf,
+} from './reading/schemas.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
@@ -98,8 +108,11 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
-    refuseUnknownWanted(wantingOf(consumers, projections), schemas)
+    const wanting = wantingOf(consumers, projections)
+    schemas.refuse((parts) => refuseUnknownWanted(wanting, parts))
+    if (config.schemas.registry === 'folder') refuseUnknownWanted(wanting, schemas)
     const { database, preparing } = await openDatabase(start, consumers, projections)
+    await keepSchemas(start, schemas, database)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -116,6 +129,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...standing,
       ...derivedOf(derived, retiring),
       unknownSchemas: () => schemas.unknown.counts,
+      schemas: () => schemas.inUse,
       groups,
       databaseFault,
       tls,
@@ -124,6 +138,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
     const shared = await sharedByGroups(start, { ...lines, schemas, consumers })
+    goOnBehind(start, schemas, { database, groups, derived })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
@@ -149,6 +164,26 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   }
 }
 
+/** What has waited for schemas is tried with those that are in use now. */
+function goOnBehind(
+  { scope, clock, log }: Start,
+  schemas: Schemas,
+  {
+    database,
+    groups,
+    derived,
+  }: { database: Database; groups: readonly Group[]; derived: RunningProjections },
+): void {
+  const storage = postgresStorage(database)
+  const releasing = scope.own(
+    startReleasing({ storage, parkingIn: postgresParking, groups: () => groups.map(({ name }) => name), clock, log }),
+  )
+  schemas.onChange(() => {
+    releasing.release()
+    derived.schemasChanged()
+  })
+}
+
 /** What is needed of files, and whether all ways out are as they must be, before anything is opened. */
 function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' | 'log'>) {
   return allOf({
@@ -156,7 +191,11 @@ function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' |
     projections: () => loadProjections(config.projections),
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
-    schemas: () => openSchemas({ ...config.schemas, log }),
+    schemas: () => {
+      const { registry, ...settings } = config.schemas
+      if (registry === 'database') return createSchemas({ ...settings, origin: 'registry', log })
+      return openSchemas({ ...settings, log })
+    },
     api: () => loadApiFiles(config.api, clock, log),
   })
 }
@@ -188,6 +227,20 @@ async function openDatabase(
   if (standing === 'owner') log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   const preparing = start.scope.own(startPreparing({ ...start, database }))
   return { database, preparing }
+}
+
+/** What the database has of schemas, and what comes into it or into the folder while the cloud runs. @throws TidegateError `SCHEMA_*` */
+async function keepSchemas(start: Start, schemas: Schemas, database: Database): Promise<void> {
+  const { registry, folder } = start.config.schemas
+  if (registry === 'folder' && folder === undefined) return
+  const origin =
+    registry === 'database' || folder === undefined
+      ? registryOrigin({ database, folder })
+      : folderOrigin(folder)
+  const found = await untilReachable(() => origin.read(), start)
+  // A folder was read before; what has come to be there since is the same, or as good.
+  await schemas.take(found)
+  start.scope.own(startReloading({ ...start, schemas, origin }))
 }
 
 /** Whom to believe, by what is registered in the database. */

@@ -101,6 +101,21 @@ export function openSnapshot(bytes: Uint8Array, keys: readonly KeyObject[]): Sna
     keys.some((key) => verifies(key, statement, Buffer.from(sig, 'base64'))),
   )
   if (!isSigned) throw unsigned(envelope.signatures, keys)
+  return saidIn(payload)
+}
+
+/**
+ * What an envelope says that somebody hands over who is known otherwise, for whoever stores it and has no key: nobody is to judge events by it.
+ * @throws TidegateError `SCHEMA_SNAPSHOT`
+ */
+export function unprovenSnapshot(bytes: Uint8Array): Snapshot {
+  if (bytes.length > snapshotBytesMax)
+    throw unusable(`${bytes.length} bytes, and ${snapshotBytesMax} are the most`)
+  const { payload } = parsed(bytes, envelopeSchema, 'the envelope')
+  return saidIn(Buffer.from(payload, 'base64'))
+}
+
+function saidIn(payload: Buffer): Snapshot {
   const { revision, madeTime, files } = parsed(payload, payloadSchema, 'the payload')
   const byPath = new Map(files.map(({ path, text }) => [path, Buffer.from(text)]))
   if (byPath.size < files.length) throw unusable('it names a file twice')

@@ -62,6 +62,14 @@ function started() {
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
+    schemas: () => ({
+      origin: 'registry' as const,
+      digest: 'a'.repeat(64),
+      revision: 3,
+      types: 1,
+      absent: [],
+      fault: undefined,
+    }),
     unknownSchemas: () => new Map([['com.acme.climate/9', 1]]),
     unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => noReplays,

@@ -167,6 +167,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/letters',
       'cloud/projections',
       'cloud/history',
+      'cloud/reading',
       'cloud/api',
     ],
   },
@@ -306,8 +307,14 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/reading': {
-    sentence: 'events held against their schemas, and read in the version that somebody asks for',
-    mayImport: [],
+    sentence:
+      'events held against their schemas, and read in the version that somebody asks for; where schemas come from, read again while it runs',
+    mayImport: ['cloud/registry', 'cloud/database'],
+  },
+  'cloud/registry': {
+    sentence:
+      'the registry of schemas: what is published, revision by revision, and what files would add to it',
+    mayImport: ['cloud/database'],
   },
   'cloud/scaffolding': {
     sentence: '`tidegate new`: a consumer, its tables and its test, to begin with',

@@ -135,7 +135,7 @@ export const cloudConfigSchema = z
     projections: z
       .array(
         z.union([
-          z.enum(['latest', 'devices', 'rollups']),
+          z.enum(['latest', 'devices', 'shapes', 'rollups']),
           z.strictObject({ rollups: rollupsConfig }),
           z.strictObject({ module: z.string().min(1) }),
         ]),

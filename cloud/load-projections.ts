@@ -10,9 +10,10 @@ import {
 import { devices } from './projections/built-in/devices.ts'
 import { latest } from './projections/built-in/latest.ts'
 import { rollups, type RollupsOptions } from './projections/built-in/rollups.ts'
+import { shapes } from './projections/built-in/shapes.ts'
 import { withTables } from './projections/tables-file.ts'
 
-const builtIn = { latest, devices, rollups: rollups() } as const
+const builtIn = { latest, devices, shapes, rollups: rollups() } as const
 
 /** Which: one that is built in, a version of rollups, or a module of the user's. */
 export type ProjectionEntry = keyof typeof builtIn | { rollups: RollupsOptions } | { module: string }

@@ -153,7 +153,12 @@ export function compareVersions(
   const earlier = versionAt(stored, against)
   const others = [...stored.versions.values()].map(({ schema }) => schema as Json)
   const [writer, reader] = direction === 'BACKWARD' ? [earlier, later] : [later, earlier]
-  return compare(writer, reader, { others, rules: formats === 'checked' ? allRules : withoutFormats })
+  return compare(writer, reader, { others, rules: rulesFor(formats) })
+}
+
+/** What is asked of a reader, as formats are read. */
+export function rulesFor(formats: Formats): typeof allRules {
+  return formats === 'checked' ? allRules : withoutFormats
 }
 
 /** Where a format is an annotation it asks for nothing. */

@@ -10,6 +10,7 @@ import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
+import { addApply } from './apply/command.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
@@ -18,6 +19,7 @@ Examples:
   tidegate schema check
   tidegate schema diff com.acme.climate 1 2
   tidegate schema add com.acme.climate climate-new.json
+  tidegate schema apply --reason 'rooms have a humidity' --key registry.key --config cloud.yaml
   tidegate schema list --json
   tidegate schema types --check
 
@@ -55,6 +57,7 @@ export function registerSchemaCommand(
   addDiff(schema, parts)
   addAdd(schema, parts)
   addList(schema, parts)
+  addApply(comparing(schema.command('apply')), parts)
   addTypes(schema)
 }
 

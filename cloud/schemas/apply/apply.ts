@@ -29,6 +29,7 @@ import {
   sourceOf,
 } from '../../registry/registry.ts'
 import { type CheckedFolder, checkFolder } from '../checks.ts'
+import type { Gate, GateOptions, GateReport } from '../gate/gate.ts'
 
 /** What is to be published. */
 export interface ApplyWish {
@@ -48,6 +49,9 @@ export interface ApplyParts extends DeedParts {
   formats: Formats
   /** Where code of upcasters lies, to be run on witnesses; by default it is not run. */
   moduleAt?: SchemaSource['moduleAt']
+  /** What is stored has a say too; absent: it has none. */
+  gate?: Gate
+  onProgress?: GateOptions['onProgress']
 }
 
 /** What would become of it. */
@@ -58,6 +62,32 @@ export interface Judged {
   plan: Plan
   /** Of the types that change, against what is published. */
   checked: CheckedFolder
+  /** What it makes of what is stored; absent: something else is in the way already, or nobody was asked. */
+  stored?: GateReport
+}
+
+/** The same without any text of a file, as it is told. */
+export interface Verdict {
+  ok: boolean
+  before: Revision
+  after: Revision
+  changes: readonly FileChange[]
+  lacking: readonly string[]
+  checked: CheckedFolder
+  stored?: GateReport
+}
+
+export function verdictOf({ ok, before, plan, checked, stored }: Judged): Verdict {
+  const { changes, lacking, state } = plan
+  return {
+    ok,
+    before: { revision: before.revision, digest: before.digest },
+    after: { revision: state.revision, digest: state.digest },
+    changes,
+    lacking,
+    checked,
+    ...(stored && { stored }),
+  }
 }
 
 export interface Applied {
@@ -80,7 +110,7 @@ const attemptsMax = 5
  */
 export async function judgeSchemas(
   wish: ApplyWish,
-  { storage, signal, formats, moduleAt }: ApplyParts,
+  { storage, signal, formats, moduleAt, gate, onProgress }: ApplyParts,
 ): Promise<Judged> {
   const before = await readIn(storage, signal)
   const plan = planOf(before, wish.files, wish.types)
@@ -93,7 +123,11 @@ export async function judgeSchemas(
   const types = plan.types.filter((type) => folder.types.has(type))
   const checked = await checkTypes(judgedFolder, types, { strict: wish.strict ?? false, formats, upcasts })
   const ok = checked.faults.length + checked.inTheWay === 0
-  return { ok, before, plan, checked }
+  if (gate === undefined || !ok || types.length === 0) return { ok, before, plan, checked }
+  // Of history and not in the transaction that publishes: while that is open nobody reads history behind it.
+  const options = { signal, formats, upcasts, ...(onProgress && { onProgress }) }
+  const stored = await gate.judge(judgedFolder, checked, options)
+  return { ok: stored.ok, before, plan, checked, stored }
 }
 
 /**

@@ -21,7 +21,9 @@ export interface ReloadingOptions {
  * Looks for other schemas now and then, until closed, and has them used from one event to the next. What cannot be used is told once, and
  * the schemas of before stay in use; so they do while the origin cannot be read.
  */
-export function startReloading({ schemas, origin, clock, log }: ReloadingOptions): { close(): Promise<void> } {
+export function startReloading({ schemas, origin, clock, log }: ReloadingOptions): {
+  close(): Promise<void>
+} {
   const stopping = new AbortController()
   let told: string | undefined
 

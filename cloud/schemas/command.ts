@@ -1,6 +1,13 @@
+import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { TidegateError } from '../../src/errors.ts'
-import { readSchemaFolder, type SchemaFolder, usableSchemaFolder } from '../../src/schemas/folder.ts'
+import { untilSignal } from '../../src/lifecycle.ts'
+import {
+  readSchemaFolder,
+  readSchemas,
+  type SchemaFolder,
+  usableSchemaFolder,
+} from '../../src/schemas/folder.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
 import { registryOf } from '../../src/schemas/registry.ts'
 import { noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
@@ -10,7 +17,9 @@ import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
+import { askingForRegistry, type RegistryChoice, withRegistry } from './apply/choosing.ts'
 import { addApply } from './apply/command.ts'
+import { besideEachOther, besideText } from './apply/list.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
@@ -39,6 +48,8 @@ export interface SchemaCommandParts {
   say?: (text: string) => void
   /** Something was found: the exit code is 1. */
   onFound?: () => void
+  /** Ends what takes long; by default with the process. */
+  until?: () => AbortSignal
 }
 
 type Parts = Required<SchemaCommandParts>
@@ -46,9 +57,13 @@ type Parts = Required<SchemaCommandParts>
 /** `tidegate schema` */
 export function registerSchemaCommand(
   program: Command,
-  { say = print, onFound = () => (process.exitCode = 1) }: SchemaCommandParts = {},
+  {
+    say = print,
+    onFound = () => (process.exitCode = 1),
+    until = () => untilSignal(process),
+  }: SchemaCommandParts = {},
 ): void {
-  const parts = { say, onFound }
+  const parts = { say, onFound, until }
   const schema = program
     .command('schema')
     .description('event types and their versions: what is there, and whether versions understand each other')
@@ -174,9 +189,13 @@ function addAdd(schema: Command, { say, onFound }: Parts): void {
 }
 
 function addList(schema: Command, { say }: Parts): void {
-  taking(schema.command('list'))
-    .description('the event types of a folder, their versions, modes and owners')
-    .action((options: Choice) => {
+  askingForRegistry(taking(schema.command('list')))
+    .description(
+      'the event types of a folder, their versions, modes and owners; or what a registry has beside it',
+    )
+    .action(async (options: Choice & RegistryChoice) => {
+      const { config, database, api } = options
+      if ([config, database, api].some((one) => one !== undefined)) return listBeside(options, say)
       const folder = usableSchemaFolder(options.folder)
       const types = [...folder.types].map(([type, stored]) => {
         const { compatibility, owner, description, retired } = stored.settings
@@ -187,6 +206,22 @@ function addList(schema: Command, { say }: Parts): void {
       if (options.json) say(JSON.stringify({ types }))
       else say(types.map(typeText).join('\n'))
     })
+}
+
+/** Of a folder that is not there, the registry alone. */
+async function listBeside(options: Choice & RegistryChoice, say: Parts['say']): Promise<void> {
+  const folder = existsSync(options.folder)
+    ? usableSchemaFolder(options.folder)
+    : readSchemas({ name: options.folder, files: new Map(), faults: [], moduleAt: () => undefined })
+  const entering = {
+    formats: 'checked' as const,
+    moduleAt: folder.source.moduleAt,
+    signal: new AbortController().signal,
+  }
+  const listing = await withRegistry(options, entering, (door) => door.list())
+  const files = besideEachOther(listing, folder)
+  const { revision, digest } = listing
+  say(options.json ? JSON.stringify({ revision, digest, files }) : besideText(listing, files))
 }
 
 function typeText(one: {

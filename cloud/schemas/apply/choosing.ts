@@ -48,7 +48,10 @@ export async function withRegistry<T>(
   const isNamed = choice.config !== undefined || choice.database !== undefined
   if (choice.api !== undefined || (!isNamed && process.env['TIDEGATE_API'] !== undefined)) {
     const { api, ca } = choice
-    const target = targetOf({ ...(api !== undefined && { api }), ...(ca !== undefined && { ca }) }, process.env)
+    const target = targetOf(
+      { ...(api !== undefined && { api }), ...(ca !== undefined && { ca }) },
+      process.env,
+    )
     return work(apiDoor(createClient(target), systemClock))
   }
   const database = await openChosenDatabase(choice, 'tidegate-schema')

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type Command, Option } from 'commander'
 import { explain, TidegateError } from '../../../src/errors.ts'
-import { untilSignal } from '../../../src/lifecycle.ts'
 import { readSchemaFolder, type SchemaFolder } from '../../../src/schemas/folder.ts'
 import type { Formats } from '../../../src/schemas/formats.ts'
 import { loadSnapshotSigner } from '../../../src/schemas/snapshot.ts'
@@ -30,6 +29,7 @@ export interface ApplyChoice extends RegistryChoice {
 interface Parts {
   say: (text: string) => void
   onFound: () => void
+  until: () => AbortSignal
 }
 
 /** `tidegate schema apply` */
@@ -47,14 +47,18 @@ export function addApply(apply: Command, parts: Parts): void {
     .action((types: string[], options: ApplyChoice) => refusing(() => applyFolder(types, options, parts)))
 }
 
-async function applyFolder(types: string[], options: ApplyChoice, { say, onFound }: Parts): Promise<void> {
+async function applyFolder(
+  types: string[],
+  options: ApplyChoice,
+  { say, onFound, until }: Parts,
+): Promise<void> {
   const { dryRun, json, formats } = options
   const key = options.key === undefined ? undefined : loadSnapshotSigner(options.key)
   const reason = reasonOf(options)
   const folder = readSchemaFolder(options.folder, formats)
   refuseFaulty(folder, types)
   const wish: Omit<ApplyWish, 'sign'> = { files: folder.source.files, types, strict: options.strict ?? false }
-  const entering = { formats, moduleAt: folder.source.moduleAt, signal: untilSignal(process) }
+  const entering = { formats, moduleAt: folder.source.moduleAt, signal: until() }
   await withRegistry(options, entering, async (door: Door) => {
     const verdict = await door.judge(wish)
     const isToDo = verdict.ok && !dryRun && (verdict.changes.length > 0 || key !== undefined)

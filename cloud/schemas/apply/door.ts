@@ -18,7 +18,10 @@ export interface Door {
   list(): Promise<Listing>
   judge(wish: Omit<ApplyWish, 'sign'>): Promise<Verdict>
   /** `key`: what comes of it is signed with. */
-  apply(wish: Omit<ApplyWish, 'sign'>, doing: Doing): Promise<Pick<Applied, 'revision' | 'digest' | 'isSigned'>>
+  apply(
+    wish: Omit<ApplyWish, 'sign'>,
+    doing: Doing,
+  ): Promise<Pick<Applied, 'revision' | 'digest' | 'isSigned'>>
 }
 
 export interface Doing {
@@ -67,8 +70,7 @@ export function apiDoor(client: Client, clock: Pick<Clock, 'now'>): Door {
 
   return {
     list,
-    judge: async (wish) =>
-      (await client.post<Verdict>('/v1/schemas/check', await requestOf(wish))).body,
+    judge: async (wish) => (await client.post<Verdict>('/v1/schemas/check', await requestOf(wish))).body,
     async apply(wish, { reason, deed, key }) {
       const request = await requestOf(wish)
       const snapshot = key && (await signed(wish, key))
@@ -85,12 +87,7 @@ export function apiDoor(client: Client, clock: Pick<Clock, 'now'>): Door {
   }
 }
 
-function ownOf(
-  path: string,
-  sha256: string,
-  files: ReadonlyMap<string, Uint8Array>,
-): [string, Uint8Array][] {
+function ownOf(path: string, sha256: string, files: ReadonlyMap<string, Uint8Array>): [string, Uint8Array][] {
   const bytes = files.get(path)
   return bytes !== undefined && digestOf(bytes) === sha256 ? [[path, bytes]] : []
 }
-

@@ -35,12 +35,15 @@ function storedText({ verdicts, upTo }: GateReport): string {
 
 function storedVerdictText({ type, version, groups, letters }: StoredVerdict): string[] {
   const told = groups.map(
-    (group) => `STORED     ${type} ${version}: ${groupText(group)}${group.standing === 'fails' ? ', which is in the way' : ''}`,
+    (group) =>
+      `STORED     ${type} ${version}: ${groupText(group)}${group.standing === 'fails' ? ', which is in the way' : ''}`,
   )
   const ofLetters =
     letters.refused + letters.wouldFail === 0
       ? []
-      : [`LETTERS    ${type} ${version}: ${letters.wouldPass} of ${letters.refused} open dead letters would pass, ${letters.wouldFail} of ${letters.others} others would be refused`]
+      : [
+          `LETTERS    ${type} ${version}: ${letters.wouldPass} of ${letters.refused} open dead letters would pass, ${letters.wouldFail} of ${letters.others} others would be refused`,
+        ]
   return [...told, ...ofLetters]
 }
 

@@ -69,9 +69,9 @@ describe('the registry', () => {
       { revision: 2, digest, actor: 'local:ada', reason: 'test', isSigned: false },
       { revision: 1 },
     ])
-    expect(await database.query('select verb, request from tidegate.deeds order by at limit 1')).toMatchObject([
-      { verb: 'apply-schemas', request: { before: 0, revision: 1, files: 1 } },
-    ])
+    expect(
+      await database.query('select verb, request from tidegate.deeds order by at limit 1'),
+    ).toMatchObject([{ verb: 'apply-schemas', request: { before: 0, revision: 1, files: 1 } }])
   })
 
   test('keeps what is published as it is, and says which file has another text; earlier texts of type.yaml stay', async () => {
@@ -198,9 +198,7 @@ describe('an apply', () => {
       expect((await state()).revision).toBe(where.startsWith('before') ? 0 : 1)
       await applySchemas(deed, partsOn())
       expect((await state()).revision).toBe(1)
-      expect(
-        await database.query(`select from tidegate.deeds where verb = 'apply-schemas'`),
-      ).toHaveLength(1)
+      expect(await database.query(`select from tidegate.deeds where verb = 'apply-schemas'`)).toHaveLength(1)
     },
   )
 

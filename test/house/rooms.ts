@@ -287,7 +287,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/projections/built-in': {
-    sentence: 'latest, devices, rollups; what was counted before rollups were a projection',
+    sentence: 'latest, devices, rollups, shapes; what was counted before rollups were a projection',
     mayImport: ['cloud/projections', 'cloud/database'],
   },
   'cloud/pipeline': {
@@ -382,7 +382,28 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/schemas': {
     sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
-    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language', 'cloud/typing'],
+    mayImport: [
+      'cloud/schemas/compatibility',
+      'cloud/schemas/gate',
+      'cloud/schemas/language',
+      'cloud/typing',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/schemas/gate': {
+    sentence:
+      'what is stored, held against a version that is to come: excluded by its shape, else read, in bounded memory (G7)',
+    mayImport: [
+      'cloud/schemas',
+      'cloud/schemas/compatibility',
+      'cloud/schemas/language',
+      'cloud/projections/built-in',
+      'cloud/reading',
+      'cloud/history',
+      'cloud/replays',
+      'cloud/database',
+      'cloud/database-choice.ts',
+    ],
   },
   'cloud/schemas/compatibility': {
     sentence:

@@ -25,6 +25,8 @@ export interface JudgedFinding extends Finding {
   because?: string
   /** What becomes of the witness when upcasters bring it forward, if the later version does not take it then. */
   uncarried?: string
+  /** Stored events of the earlier version, and how many of them fail; where somebody has looked. */
+  stored?: { events: number; failing: number }
 }
 
 export interface JudgedComparison {
@@ -247,7 +249,8 @@ export function lockFindings({ lock, digests }: SchemaFolder): { unlocked: strin
 }
 
 /** Whether a finding is in the way of a version. */
-export function isInTheWay({ standing, uncarried }: JudgedFinding, strict: boolean): boolean {
+export function isInTheWay({ standing, uncarried, stored }: JudgedFinding, strict: boolean): boolean {
   if (standing === 'breaks' || standing === 'unknown') return true
-  return strict && (standing === 'open model' || uncarried !== undefined)
+  const isOpen = standing === 'open model' && stored?.failing !== 0
+  return strict && (isOpen || uncarried !== undefined)
 }

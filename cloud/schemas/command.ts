@@ -15,17 +15,22 @@ import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { wholeNumber } from '../../src/settings/command-line.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
+import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
 import { askingForRegistry, type RegistryChoice, withRegistry } from './apply/choosing.ts'
 import { addApply } from './apply/command.ts'
 import { besideEachOther, besideText } from './apply/list.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
+import { checkStored } from './gate/check-stored.ts'
+import { settledBy } from './gate/settled.ts'
+import { gateText } from './gate/told.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
 Examples:
   tidegate schema check
+  tidegate schema check --stored --config cloud.yaml
   tidegate schema diff com.acme.climate 1 2
   tidegate schema add com.acme.climate climate-new.json
   tidegate schema apply --reason 'rooms have a humidity' --key registry.key --config cloud.yaml
@@ -92,26 +97,37 @@ function comparing(command: Command): Command {
 }
 
 function addCheck(schema: Command, { say, onFound }: Parts): void {
-  comparing(schema.command('check'))
+  askingForDatabase(comparing(schema.command('check')))
     .description(
       'hold the files to schemas.lock, and each newest version to those before it, by the mode of its type',
     )
     .argument('[types...]', 'these types alone')
     .option('--all', 'every version, not the newest and what is not in the lock yet')
     .option('--strict', 'count what breaks only data with names that nobody described')
+    .option('--stored', 'hold what is stored, in history and among open dead letters, against them as well')
     .action(async (types: string[], options: CheckChoice, command: Command) => {
+      if (!options.stored && (options.config ?? options.database) !== undefined)
+        command.error('error: --config and --database are for --stored', { exitCode: 2 })
       const folder = readSchemaFolder(options.folder, options.formats)
       for (const type of types) knownType(folder, type, command)
       const { upcasts, fault } = await upcastsOf(folder)
       const faults = fault === undefined ? folder.faults : [...folder.faults, fault]
-      const checked = checkFolder({ ...folder, faults }, types, { ...options, upcasts })
-      say(options.json ? JSON.stringify(checked) : checkedText(checked))
-      if (!checked.ok) onFound()
+      const compared = checkFolder({ ...folder, faults }, types, { ...options, upcasts })
+      // With files that cannot be used nobody can say what they would make of anything.
+      const stored =
+        options.stored && faults.length === 0
+          ? await checkStored(options, folder, compared, { formats: options.formats, upcasts })
+          : undefined
+      const checked = stored ? settledBy(compared, stored, options.strict === true) : compared
+      if (options.json) say(JSON.stringify({ ...checked, ...(stored && { stored }) }))
+      else say([checkedText(checked), ...(stored ? [gateText(stored)] : [])].join('\n'))
+      if (!checked.ok || stored?.ok === false) onFound()
     })
 }
 
-interface CheckChoice extends ComparingChoice {
+interface CheckChoice extends ComparingChoice, DatabaseChoice {
   all?: boolean
+  stored?: boolean
   strict?: boolean
 }
 

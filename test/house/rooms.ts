@@ -274,7 +274,18 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
-    mayImport: ['cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/replays', 'cloud/database'],
+    mayImport: [
+      'cloud/pipeline',
+      'cloud/pipeline/handlers',
+      'cloud/replays',
+      'cloud/history/append',
+      'cloud/database',
+    ],
+  },
+  'cloud/history/append': {
+    sentence:
+      'how the record grows: what is new is stored together, and what is not is told from what is there (G4)',
+    mayImport: ['cloud/history', 'cloud/database'],
   },
   'cloud/projections': {
     sentence:
@@ -288,7 +299,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/projections/built-in': {
-    sentence: 'latest, devices, rollups; what was counted before rollups were a projection',
+    sentence: 'latest, devices, rollups, shapes; what was counted before rollups were a projection',
     mayImport: ['cloud/projections', 'cloud/database'],
   },
   'cloud/pipeline': {
@@ -389,7 +400,28 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/schemas': {
     sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
-    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language', 'cloud/typing'],
+    mayImport: [
+      'cloud/schemas/compatibility',
+      'cloud/schemas/gate',
+      'cloud/schemas/language',
+      'cloud/typing',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/schemas/gate': {
+    sentence:
+      'what is stored, held against a version that is to come: excluded by its shape, else read, in bounded memory (G7)',
+    mayImport: [
+      'cloud/schemas',
+      'cloud/schemas/compatibility',
+      'cloud/schemas/language',
+      'cloud/projections/built-in',
+      'cloud/reading',
+      'cloud/history',
+      'cloud/replays',
+      'cloud/database',
+      'cloud/database-choice.ts',
+    ],
   },
   'cloud/schemas/compatibility': {
     sentence:

@@ -30,6 +30,7 @@ import {
 } from '../../registry/registry.ts'
 import { type CheckedFolder, checkFolder } from '../checks.ts'
 import type { Gate, GateOptions, GateReport } from '../gate/gate.ts'
+import { settledBy } from '../gate/settled.ts'
 
 /** What is to be published. */
 export interface ApplyWish {
@@ -121,13 +122,16 @@ export async function judgeSchemas(
     .map((type) => `${type}: has no version, or none that can be used`)
   const judgedFolder = { ...folder, faults: [...folder.faults, ...faults, ...empty] }
   const types = plan.types.filter((type) => folder.types.has(type))
-  const checked = await checkTypes(judgedFolder, types, { strict: wish.strict ?? false, formats, upcasts })
-  const ok = checked.faults.length + checked.inTheWay === 0
-  if (gate === undefined || !ok || types.length === 0) return { ok, before, plan, checked }
-  // Of history and not in the transaction that publishes: while that is open nobody reads history behind it.
+  const strict = wish.strict ?? false
+  const compared = await checkTypes(judgedFolder, types, { strict, formats, upcasts })
+  // With files that cannot be used nobody can say what they would make of anything.
+  if (gate === undefined || compared.faults.length > 0 || types.length === 0)
+    return { ok: compared.ok, before, plan, checked: compared }
+  // Not in the transaction that publishes: while that is open nobody reads history behind it.
   const options = { signal, formats, upcasts, ...(onProgress && { onProgress }) }
-  const stored = await gate.judge(judgedFolder, checked, options)
-  return { ok: stored.ok, before, plan, checked, stored }
+  const stored = await gate.judge(judgedFolder, compared, options)
+  const checked = settledBy(compared, stored, strict)
+  return { ok: checked.ok && stored.ok, before, plan, checked, stored }
 }
 
 /**
@@ -258,12 +262,13 @@ async function checkTypes(
   types: readonly string[],
   options: CheckOptions,
 ): Promise<CheckedFolder> {
-  const nothing = { ok: true, faults: folder.faults, unlocked: [], missing: [], types: [], inTheWay: 0 }
-  let all: CheckedFolder = nothing
+  const ok = folder.faults.length === 0
+  let all: CheckedFolder = { ok, faults: folder.faults, unlocked: [], missing: [], types: [], inTheWay: 0 }
   for (const type of types) {
     await new Promise((resume) => setImmediate(resume))
     const one = checkFolder(folder, [type], options)
-    all = { ...all, types: [...all.types, ...one.types], inTheWay: all.inTheWay + one.inTheWay }
+    const inTheWay = all.inTheWay + one.inTheWay
+    all = { ...all, ok: ok && inTheWay === 0, types: [...all.types, ...one.types], inTheWay }
   }
   return all
 }

@@ -9,10 +9,9 @@ import { trustNoSchema } from '../../database/roles-postgres.ts'
 import { postgresStorage } from '../../database/storage-postgres.ts'
 import { userName } from '../../os-user.ts'
 import { readState } from '../../registry/registry-postgres.ts'
-import type { Gate, GateOptions } from '../gate/gate.ts'
-import { storedGate } from '../gate/stored-gate.ts'
-import { openGateSession, postgresStored } from '../gate/stored-postgres.ts'
+import type { GateOptions } from '../gate/gate.ts'
 import { type ApplyParts, applySchemas, judgeSchemas, signingWith, verdictOf } from './apply.ts'
+import { gateOn } from './desk-postgres.ts'
 import type { Door } from './door.ts'
 
 export interface PostgresDoorOptions {
@@ -26,17 +25,7 @@ export interface PostgresDoorOptions {
 /** Whoever may write to the database publishes by it, as a user of the role tidegate_writer does. */
 export function postgresDoor({ database, signal, ...options }: PostgresDoorOptions): Door {
   const storage = postgresStorage(database)
-  const gate: Gate = {
-    async judge(...asked) {
-      const session = await openGateSession(database)
-      try {
-        return await storedGate(postgresStored(database, session)).judge(...asked)
-      } finally {
-        await session.end()
-      }
-    },
-  }
-  const parts: ApplyParts = { ...options, storage, clock: systemClock, random: Math.random, signal, gate }
+  const parts: ApplyParts = { ...options, storage, clock: systemClock, random: Math.random, signal, gate: gateOn(database) }
   return {
     async list() {
       const { revision, digest, files } = await readState(database.query.bind(database))

@@ -83,7 +83,9 @@ async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
 }
 
 /** Nothing is connected to here. */
-const seenRegistry: Seen = { text: 'in the database: read at the start, and versions that are asked for with it' }
+const seenRegistry: Seen = {
+  text: 'in the database: read at the start, and versions that are asked for with it',
+}
 
 async function seenSchemas(folder: string, formats: Formats): Promise<Seen> {
   const { source, types } = usableSchemaFolder(folder, formats)

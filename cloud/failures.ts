@@ -24,6 +24,7 @@ import { postgresPages } from './history/replay-pages-postgres.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
 import type { Schemas } from './reading/schemas.ts'
+import { postgresSchemaDesk } from './schemas/apply/desk-postgres.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
 import type { Taken } from './replays/history-source-postgres.ts'
 import { startReplayer } from './replays/replayer.ts'
@@ -140,7 +141,8 @@ export async function serveApi(
   const pools = peopleSettings(config)
   const reading = scope.own(createDatabase(pools.reading))
   const signIn = scope.own(createDatabase(pools.signIn))
-  const writing = boundedStorage(postgresStorage(scope.own(createDatabase(pools.deeds))), clock, deedBounds)
+  const deedsBy = scope.own(createDatabase(pools.deeds))
+  const writing = boundedStorage(postgresStorage(deedsBy), clock, deedBounds)
   const looking = boundedStorage(postgresStorage(reading), clock, previewBounds)
   // What is under way when the cloud stops has the grace of its requests.
   const cutOff = new AbortController()
@@ -165,6 +167,13 @@ export async function serveApi(
     events,
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
+    schemas: postgresSchemaDesk({
+      ...surroundings,
+      storage: writing,
+      database: deedsBy,
+      formats: config.schemas.formats,
+      inUse: () => schemas.inUse,
+    }),
     deeds: {
       ...deedsOn(writing),
       preview: previews.preview.bind(previews),

@@ -176,7 +176,13 @@ function goOnBehind(
 ): void {
   const storage = postgresStorage(database)
   const releasing = scope.own(
-    startReleasing({ storage, parkingIn: postgresParking, groups: () => groups.map(({ name }) => name), clock, log }),
+    startReleasing({
+      storage,
+      parkingIn: postgresParking,
+      groups: () => groups.map(({ name }) => name),
+      clock,
+      log,
+    }),
   )
   schemas.onChange(() => {
     releasing.release()

@@ -50,8 +50,10 @@ function watchSchemas({ unknownSchemas, schemas }: CloudState, registers: Regist
   one('faulty', '1 while there are other schemas that cannot be used, so that those of before are', (now) =>
     Number(now.fault !== undefined),
   )
-  one('absent_code', 'Steps of upcasters whose code is not in schemas.folder: what needs them waits', (now) =>
-    now.absent.length,
+  one(
+    'absent_code',
+    'Steps of upcasters whose code is not in schemas.folder: what needs them waits',
+    (now) => now.absent.length,
   )
   const made: Counter<'schema'> = new Counter({
     name: 'tidegate_cloud_schema_unknown_total',

@@ -49,8 +49,7 @@ export function startReleasing({ storage, parkingIn, groups, clock, log }: Relea
     while (wanted > 0 && !stopping.signal.aborted) {
       const isDone = await releaseAll()
       if (isDone) wanted -= 1
-      if (wanted > 0)
-        await clock.sleep(isDone ? againAfterMs : retryAfterMs, stopping.signal).catch(() => {})
+      if (wanted > 0) await clock.sleep(isDone ? againAfterMs : retryAfterMs, stopping.signal).catch(() => {})
     }
     running = undefined
   }

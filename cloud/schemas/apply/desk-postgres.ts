@@ -1,3 +1,4 @@
+import { TidegateError } from '../../../src/errors.ts'
 import type { Formats } from '../../../src/schemas/formats.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import type { DeedParts } from '../../deeds/deed-record.ts'
@@ -13,7 +14,7 @@ import type { RegistryState } from '../../registry/registry.ts'
 import type { Gate } from '../gate/gate.ts'
 import { storedGate } from '../gate/stored-gate.ts'
 import { openGateSession, postgresStored } from '../gate/stored-postgres.ts'
-import { applySchemas, judgeSchemas, verdictOf } from './apply.ts'
+import { type ApplyParts, applySchemas, judgeSchemas, verdictOf } from './apply.ts'
 import type { SchemaDesk } from './desk.ts'
 
 export interface SchemaDeskOptions extends DeedParts {
@@ -23,9 +24,21 @@ export interface SchemaDeskOptions extends DeedParts {
   inUse: () => SchemasInUse
 }
 
+/** Whoever asks by HTTP waits no longer, ms. */
+const judgeMsMax = 25_000
+
 export function postgresSchemaDesk({ database, inUse, ...parts }: SchemaDeskOptions): SchemaDesk {
   const query = database.query.bind(database)
-  const judging = { ...parts, gate: gateOn(database) }
+  const gate = gateOn(database)
+  const within = async <T>(work: (judging: ApplyParts) => Promise<T>): Promise<T> => {
+    const late = new AbortController()
+    const timer = parts.clock.after(judgeMsMax, () => late.abort(tooLong()))
+    try {
+      return await work({ ...parts, gate, signal: AbortSignal.any([parts.signal, late.signal]) })
+    } finally {
+      timer.cancel()
+    }
+  }
   let known: RegistryState | undefined
   return {
     inUse,
@@ -38,9 +51,18 @@ export function postgresSchemaDesk({ database, inUse, ...parts }: SchemaDeskOpti
     revisions: (countMax) => readRevisions(query, countMax),
     snapshotName: () => readSnapshotName(query),
     snapshot: () => readSnapshot(query),
-    judge: async (wish) => verdictOf(await judgeSchemas(wish, judging)),
-    apply: (deed) => applySchemas(deed, judging),
+    judge: (wish) => within(async (judging) => verdictOf(await judgeSchemas(wish, judging))),
+    apply: (deed) => within((judging) => applySchemas(deed, judging)),
   }
+}
+
+function tooLong(): TidegateError {
+  return new TidegateError('TOOK_TOO_LONG', {
+    message:
+      'to hold all that is stored against these schemas takes longer than a request may: nothing was changed',
+    retryable: false,
+    hint: 'tidegate schema apply --database, which takes its time; with the projection shapes less is read',
+  })
 }
 
 /** What is stored, read by a connection of its own for each time that it is asked. */

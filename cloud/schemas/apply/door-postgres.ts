@@ -25,7 +25,14 @@ export interface PostgresDoorOptions {
 /** Whoever may write to the database publishes by it, as a user of the role tidegate_writer does. */
 export function postgresDoor({ database, signal, ...options }: PostgresDoorOptions): Door {
   const storage = postgresStorage(database)
-  const parts: ApplyParts = { ...options, storage, clock: systemClock, random: Math.random, signal, gate: gateOn(database) }
+  const parts: ApplyParts = {
+    ...options,
+    storage,
+    clock: systemClock,
+    random: Math.random,
+    signal,
+    gate: gateOn(database),
+  }
   return {
     async list() {
       const { revision, digest, files } = await readState(database.query.bind(database))

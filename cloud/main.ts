@@ -16,7 +16,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { beginningParts, publishAgain, serveApi } from './failures.ts'
+import { beginningParts, goOnBehind, publishAgain, serveApi } from './failures.ts'
 import { readHeld } from './history/horizon-postgres.ts'
 import { watchHorizon } from './history/horizon-watch.ts'
 import { type Preparing, startPreparing } from './history/partitions-postgres.ts'
@@ -29,26 +29,17 @@ import type { RetiringGroup } from './groups/retired.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
-import { startReleasing } from './parking/awaited.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { loadProjections, missedRollups } from './load-projections.ts'
+import { loadProjections, warnOfRollups } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
-import { hadRollups, startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
+import { startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
-import { folderOrigin } from './reading/origin.ts'
-import { registryOrigin } from './reading/origin-postgres.ts'
-import { startReloading } from './reading/reloading.ts'
-import {
-  createSchemas,
-  openSchemas,
-  refuseUnknownWanted,
-  type Schemas,
-  wantingOf,
-} from './reading/schemas.ts'
+import { keepReading, type Opening } from './reading/keeping-postgres.ts'
+import { openSchemas, requireWanted, type Schemas, wantingOf } from './reading/schemas.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
@@ -108,11 +99,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
-    const wanting = wantingOf(consumers, projections)
-    schemas.refuse((parts) => refuseUnknownWanted(wanting, parts))
-    if (config.schemas.registry === 'folder') refuseUnknownWanted(wanting, schemas)
+    requireWanted(wantingOf(consumers, projections), schemas)
     const { database, preparing } = await openDatabase(start, consumers, projections)
-    await keepSchemas(start, schemas, database)
+    const until: Opening = (open) => untilReachable(open, start)
+    scope.own(await keepReading({ ...config.schemas, ...surroundings, schemas, database, until }))
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -128,8 +118,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...seen,
       ...standing,
       ...derivedOf(derived, retiring),
-      unknownSchemas: () => schemas.unknown.counts,
-      schemas: () => schemas.inUse,
+      schemas,
       groups,
       databaseFault,
       tls,
@@ -138,7 +127,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
     const shared = await sharedByGroups(start, { ...lines, schemas, consumers })
-    goOnBehind(start, schemas, { database, groups, derived })
+    goOnBehind(start, schemas, { database, groups })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
@@ -164,32 +153,6 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   }
 }
 
-/** What has waited for schemas is tried with those that are in use now. */
-function goOnBehind(
-  { scope, clock, log }: Start,
-  schemas: Schemas,
-  {
-    database,
-    groups,
-    derived,
-  }: { database: Database; groups: readonly Group[]; derived: RunningProjections },
-): void {
-  const storage = postgresStorage(database)
-  const releasing = scope.own(
-    startReleasing({
-      storage,
-      parkingIn: postgresParking,
-      groups: () => groups.map(({ name }) => name),
-      clock,
-      log,
-    }),
-  )
-  schemas.onChange(() => {
-    releasing.release()
-    derived.schemasChanged()
-  })
-}
-
 /** What is needed of files, and whether all ways out are as they must be, before anything is opened. */
 function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' | 'log'>) {
   return allOf({
@@ -197,11 +160,7 @@ function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' |
     projections: () => loadProjections(config.projections),
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
-    schemas: () => {
-      const { registry, ...settings } = config.schemas
-      if (registry === 'database') return createSchemas({ ...settings, origin: 'registry', log })
-      return openSchemas({ ...settings, log })
-    },
+    schemas: () => openSchemas({ ...config.schemas, log }),
     api: () => loadApiFiles(config.api, clock, log),
   })
 }
@@ -233,20 +192,6 @@ async function openDatabase(
   if (standing === 'owner') log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   const preparing = start.scope.own(startPreparing({ ...start, database }))
   return { database, preparing }
-}
-
-/** What the database has of schemas, and what comes into it or into the folder while the cloud runs. @throws TidegateError `SCHEMA_*` */
-async function keepSchemas(start: Start, schemas: Schemas, database: Database): Promise<void> {
-  const { registry, folder } = start.config.schemas
-  if (registry === 'folder' && folder === undefined) return
-  const origin =
-    registry === 'database' || folder === undefined
-      ? registryOrigin({ database, folder })
-      : folderOrigin(folder)
-  const found = await untilReachable(() => origin.read(), start)
-  // A folder was read before; what has come to be there since is the same, or as good.
-  await schemas.take(found)
-  start.scope.own(startReloading({ ...start, schemas, origin }))
 }
 
 /** Whom to believe, by what is registered in the database. */
@@ -367,11 +312,12 @@ function derive(
   { config, scope, clock, random, log }: Start,
   database: Database,
   projections: readonly Projection[],
-  { readStoredAs, upcastersTo }: Schemas,
+  schemas: Schemas,
 ): RunningProjections {
+  const { readStoredAs, upcastersTo } = schemas
   void warnOfRollups(config, database, log)
   scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
-  return scope.own(
+  const derived = scope.own(
     startProjections({
       ...projectionSettings(config),
       projections,
@@ -383,15 +329,8 @@ function derive(
       log,
     }),
   )
-}
-
-/** What only the database knows: that there were rollups. */
-async function warnOfRollups(config: CloudConfig, database: Database, log: Logger): Promise<void> {
-  const missed = missedRollups(config)
-  if (missed === undefined) return
-  // Where nobody ever had rollups nobody misses them.
-  const isSo = missed.code === 'ROLLUPS_WITHOUT_HISTORY' || (await hadRollups(database).catch(() => false))
-  if (isSo) log.warn({ code: missed.code }, missed.text)
+  schemas.onChange(() => derived.schemasChanged())
+  return derived
 }
 
 /** What was a consumer group before it was a projection. */

@@ -22,14 +22,14 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchSchemas(state, registers)
 }
 
-function watchSchemas({ unknownSchemas, schemas }: CloudState, registers: Registry[]): void {
+function watchSchemas({ schemas }: CloudState, registers: Registry[]): void {
   const inUse: Gauge<'origin' | 'digest'> = new Gauge({
     name: 'tidegate_cloud_schemas_in_use',
     help: '1 for the schemas that are in use, by where they come from and by the beginning of their digest',
     labelNames: ['origin', 'digest'],
     registers,
     collect() {
-      const { origin, digest } = schemas()
+      const { origin, digest } = schemas.inUse
       inUse.reset()
       if (digest !== undefined) inUse.set({ origin, digest: digest.slice(0, 12) }, 1)
     },
@@ -40,12 +40,14 @@ function watchSchemas({ unknownSchemas, schemas }: CloudState, registers: Regist
       help,
       registers,
       collect() {
-        gauge.set(read(schemas()))
+        gauge.set(read(schemas.inUse))
       },
     })
   }
-  one('revision', 'Revision of the registry that is in use; 0 where schemas come from a folder', (now) =>
-    Number(now.revision ?? 0),
+  one(
+    'revision',
+    'Revision of the registry that is in use; 0 where schemas come from a folder',
+    (now) => now.revision ?? 0,
   )
   one('faulty', '1 while there are other schemas that cannot be used, so that those of before are', (now) =>
     Number(now.fault !== undefined),
@@ -62,7 +64,7 @@ function watchSchemas({ unknownSchemas, schemas }: CloudState, registers: Regist
     registers,
     collect() {
       made.reset()
-      for (const [schema, count] of unknownSchemas()) made.inc({ schema }, count)
+      for (const [schema, count] of schemas.unknown.counts) made.inc({ schema }, count)
     },
   })
 }

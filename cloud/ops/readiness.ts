@@ -32,10 +32,8 @@ export interface CloudState {
   findings(): Readonly<Record<string, number>> | undefined
   /** What waits for parked devices of groups that no instance runs, as of the last look. */
   unattended: () => readonly { group: string; devices: number }[]
-  /** Checks of events by the name of a schema that is not known here. */
-  unknownSchemas: () => ReadonlyMap<string, number>
-  /** Which schemas are in use. */
-  schemas: () => SchemasInUse
+  /** Which schemas are in use, and checks of events by the name of one that is not known here. */
+  schemas: { readonly inUse: SchemasInUse; unknown: { readonly counts: ReadonlyMap<string, number> } }
   /** The partitions of history; undefined: nobody has looked yet. */
   partitions(): PartitionsStanding | undefined
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */
@@ -57,8 +55,8 @@ export function readiness(state: CloudState): Record<string, Check> {
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }
   }
-  const { origin } = state.schemas()
-  if (origin !== 'none') checks['schemas'] = { ok: true, detail: schemasText(state.schemas()) }
+  const { inUse } = state.schemas
+  if (inUse.origin !== 'none') checks['schemas'] = { ok: true, detail: schemasText(inUse) }
   for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group, state.starveAfterMs)
   for (const status of state.projections())
     checks[`projection.${status.name}.${status.version}`] = projectionCheck(status)

@@ -10,7 +10,7 @@ import type { FoundSchemas, SchemaOrigin } from './origin.ts'
 export interface RegistryOriginOptions {
   database: Pick<Database, 'query'>
   /** Where code of upcasters lies, as it was published; it is never taken from the database. */
-  folder: string | undefined
+  folder?: string | undefined
 }
 
 /**

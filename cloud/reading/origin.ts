@@ -56,7 +56,7 @@ export function folderOrigin(folder: string): SchemaOrigin {
 async function marksOf(folder: string): Promise<string> {
   const marks: string[] = []
   const visit = async (within: string): Promise<void> => {
-    const names = await readdir(join(folder, within)).catch(() => [])
+    const names: string[] = await readdir(join(folder, within)).catch(() => [])
     for (const name of names.toSorted()) {
       if (name.startsWith('.') || name.endsWith('.md')) continue
       const path = within === '' ? name : `${within}/${name}`

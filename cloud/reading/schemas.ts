@@ -70,11 +70,16 @@ export function createSchemas(options: SchemasOptions): Schemas {
   return new LiveSchemas(options)
 }
 
-/** Without a folder nothing is checked, and no version can be asked for. @throws TidegateError `SCHEMA_FOLDER` */
+/** Without a folder nothing is checked, and no version can be asked for; of a database nothing is read yet. @throws TidegateError `SCHEMA_FOLDER` */
 export async function openSchemas({
   folder,
+  registry = 'folder',
   ...options
-}: Omit<SchemasOptions, 'origin'> & { folder?: string | undefined }): Promise<Schemas> {
+}: Omit<SchemasOptions, 'origin'> & {
+  folder?: string | undefined
+  registry?: 'folder' | 'database'
+}): Promise<Schemas> {
+  if (registry === 'database') return createSchemas({ ...options, origin: 'registry' })
   const schemas = createSchemas({ ...options, origin: folder === undefined ? 'none' : 'folder' })
   if (folder !== undefined) await schemas.take(await folderOrigin(folder).read())
   return schemas
@@ -267,4 +272,10 @@ export function refuseUnknownWanted(
     retryable: false,
     hint: 'add <type>/<version>.json to the folder of schemas.folder, or apply it (tidegate schema apply); or correct `events` of the module, `versions` of rollups',
   })
+}
+
+/** The same of those that are in use, once they are known, and of all that are to be later. @throws TidegateError `SCHEMA_WANTED` */
+export function requireWanted(wanting: readonly Wanting[], schemas: Schemas): void {
+  schemas.refuse((parts) => refuseUnknownWanted(wanting, parts))
+  if (schemas.inUse.origin !== 'registry') refuseUnknownWanted(wanting, schemas)
 }

@@ -62,15 +62,17 @@ function started() {
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
-    schemas: () => ({
-      origin: 'registry' as const,
-      digest: 'a'.repeat(64),
-      revision: 3,
-      types: 1,
-      absent: [],
-      fault: undefined,
-    }),
-    unknownSchemas: () => new Map([['com.acme.climate/9', 1]]),
+    schemas: {
+      inUse: {
+        origin: 'registry' as const,
+        digest: 'a'.repeat(64),
+        revision: 3,
+        types: 1,
+        absent: [],
+        fault: undefined,
+      },
+      unknown: { counts: new Map([['com.acme.climate/9', 1]]) },
+    },
     unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => noReplays,
     starveAfterMs: 300_000,

@@ -177,7 +177,15 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/api/routes': {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
-    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds', 'cloud/history'],
+    mayImport: [
+      'cloud/api/reads',
+      'cloud/api/tokens',
+      'cloud/api/rules',
+      'cloud/deeds',
+      'cloud/history',
+      'cloud/registry',
+      'cloud/schemas/apply',
+    ],
   },
   'cloud/api/writes': {
     sentence:
@@ -401,11 +409,28 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/schemas': {
     sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
     mayImport: [
+      'cloud/schemas/apply',
       'cloud/schemas/compatibility',
       'cloud/schemas/gate',
       'cloud/schemas/language',
       'cloud/typing',
       'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/schemas/apply': {
+    sentence:
+      '`tidegate schema apply`: judged against what is published and stored, and published in one transaction; by the database or the API',
+    mayImport: [
+      'cloud/schemas',
+      'cloud/schemas/gate',
+      'cloud/registry',
+      'cloud/reading',
+      'cloud/deeds',
+      'cloud/tool',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+      'cloud/os-user.ts',
     ],
   },
   'cloud/schemas/gate': {
@@ -451,7 +476,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/database/migrations/first'],
   },
   'cloud/database/migrations/first': {
-    sentence: 'the first nine: history, inbox, rollups, gateways',
+    sentence: 'the first thirteen: history, inbox, rollups, gateways, failures, access',
     mayImport: [],
   },
 

@@ -158,7 +158,7 @@ describe('an apply', () => {
     const other = filesOf({ 'com.acme.energy/1.json': '{}' })
     const outcomes = await Promise.all([apply({ files: one }), apply({ files: other })])
     expect(outcomes.map(({ outcome }) => outcome)).toEqual(['applied', 'applied'])
-    expect(outcomes.map(({ revision }) => revision).toSorted()).toEqual([2, 3])
+    expect(outcomes.map(({ revision }) => revision).toSorted((one, another) => one - another)).toEqual([2, 3])
     const third = [climate(300), climate(400)].map((text) => filesOf({ 'com.acme.climate/3.json': text }))
     const settled = await Promise.allSettled(third.map((files) => apply({ files })))
     expect(settled.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
@@ -220,9 +220,13 @@ describe('an apply', () => {
   })
 })
 
+const newest = (): ReturnType<typeof readSnapshot> => readSnapshot(database.query.bind(database))
+
 describe('a snapshot', () => {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-  const newest = async () => readSnapshot(database.query.bind(database))
+
+  const of = (revision: number, files: ReadonlyMap<string, Uint8Array>): ReturnType<typeof signedElsewhere> =>
+    signedElsewhere(signSnapshot({ revision, madeTime: '2026-11-28T00:00:00Z', files }, privateKey))
 
   test('is signed with the revision, and again when another state or key asks for it, and else not', async () => {
     const sign = signingWith(privateKey, systemClock)
@@ -239,8 +243,6 @@ describe('a snapshot', () => {
   })
 
   test('that was signed elsewhere is taken for the state that it was made of, and for no other', async () => {
-    const of = (revision: number, files: ReadonlyMap<string, Uint8Array>) =>
-      signedElsewhere(signSnapshot({ revision, madeTime: '2026-11-28T00:00:00Z', files }, privateKey))
     for (const sign of [of(2, first), of(1, second)])
       await expect(apply({ files: first, sign })).rejects.toMatchObject({ code: 'SCHEMA_REGISTRY_MOVED' })
     expect((await state()).revision).toBe(0)

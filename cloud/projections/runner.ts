@@ -158,7 +158,8 @@ class VersionRunner {
 
   #tellOf(error: unknown): void {
     const code = codeOf(error)
-    if (code === 'PROJECTION_LEASE_LOST') this.#lease = undefined
+    // What it gives up itself it still has to give back.
+    if (code === 'PROJECTION_LEASE_LOST' && !this.#isStale) this.#lease = undefined
     const isNew = this.status.fault?.code !== code
     // History was put back behind it: nothing but a rebuild helps.
     if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
@@ -336,8 +337,8 @@ class VersionRunner {
 }
 
 function otherUpcasters({ name, version }: LoadedProjection): TidegateError {
-  return new TidegateError('PROJECTION_CHANGED', {
-    message: `what brings events to the versions that projection ${name} ${version} asks for has changed meanwhile`,
+  return new TidegateError('PROJECTION_LEASE_LOST', {
+    message: `what brings events to the versions that projection ${name} ${version} asks for has changed: it starts anew`,
     retryable: true,
     hint: 'it is held against what was built under its number, and goes on if that is the same',
   })

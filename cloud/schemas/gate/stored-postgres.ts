@@ -45,8 +45,8 @@ from (
 where before < ${pageBytesMax} order by n`
 
 const lettersSql = `
-select letter::text as letter, code, body, edit from tidegate.dead_letters
-where type = $1 and state in ('open', 'replaying') and letter > $2 order by letter limit ${lettersMax}`
+select l.letter::text as letter, code, body, edit from tidegate.dead_letters as l
+where type = $1 and state in ('open', 'replaying') and l.letter > $2 order by l.letter limit ${lettersMax}`
 
 const beginning = '0.0.0'
 

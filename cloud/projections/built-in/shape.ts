@@ -1,3 +1,5 @@
+import { createFormatTests, type Format } from '../../../src/schemas/formats.ts'
+
 /** Kinds of values, each with a count: whole numbers and others are two, as JSON Schema tells them apart. */
 export const shapeKinds = [
   'nulls',
@@ -23,6 +25,8 @@ export interface ShapeRow extends Record<ShapeKind, number> {
   greatestLength: number | null
   leastItems: number | null
   greatestItems: number | null
+  /** The formats of JSON Schema, of those that are looked for, that every text was of. */
+  formats: readonly ShapeFormat[]
   /** Every value that is neither array nor object, in the order in which they came; null: there were too many, or too long ones. */
   values: readonly ShapeScalar[] | null
   /** There was more below this place than is listed. */
@@ -33,6 +37,23 @@ export interface ShapeRow extends Record<ShapeKind, number> {
   first: string
   last: string
 }
+
+/** Those that hardly a text is of by chance: looking for them ends with the first that is something else. */
+const shapeFormats = [
+  'date-time',
+  'date',
+  'time',
+  'duration',
+  'uuid',
+  'ipv4',
+  'ipv6',
+  'email',
+  'uri',
+] as const satisfies readonly Format[]
+export type ShapeFormat = (typeof shapeFormats)[number]
+const formatTests = createFormatTests()
+/** Longer texts are of no format here. */
+const formattedLengthMax = 200
 
 /** What does not fit is told by `isOpen`, and by `values` that are null (G7). */
 const pointersMax = 200
@@ -59,6 +80,7 @@ class Place {
   greatestLength = -Infinity
   leastItems = Infinity
   greatestItems = -Infinity
+  formats: readonly ShapeFormat[] = shapeFormats
   values: Set<ShapeScalar> | null = new Set()
   isOpen = false
   isStrange = false
@@ -160,6 +182,7 @@ export class Shape {
     place.greatestLength = row.greatestLength ?? -Infinity
     place.leastItems = row.leastItems ?? Infinity
     place.greatestItems = row.greatestItems ?? -Infinity
+    place.formats = row.strings === 0 ? shapeFormats : row.formats
     place.values = row.values && new Set(row.values)
     place.isOpen = row.isOpen
     place.isStrange = row.isStrange
@@ -206,6 +229,11 @@ function addText(place: Place, value: string): void {
   const length = lengthOf(value)
   place.leastLength = Math.min(place.leastLength, length)
   place.greatestLength = Math.max(place.greatestLength, length)
+  if (place.formats.length > 0) place.formats = place.formats.filter((format) => isOf(format, value))
+}
+
+function isOf(format: ShapeFormat, text: string): boolean {
+  return text.length <= formattedLengthMax && formatTests.get(format)?.(text) === true
 }
 
 /** JSON Schema counts code points. */
@@ -249,7 +277,7 @@ export function wayOf(pointer: string): (string | undefined)[] {
 }
 
 function rowOf(place: Place): ShapeRow {
-  const { pointer, counts, values, isOpen, isStrange, first, last } = place
+  const { pointer, counts, formats, values, isOpen, isStrange, first, last } = place
   const has = (bound: number, there: boolean): number | null => (there ? bound : null)
   const isNumber = counts.integers + counts.fractions > 0
   return {
@@ -261,6 +289,7 @@ function rowOf(place: Place): ShapeRow {
     greatestLength: has(place.greatestLength, counts.strings > 0),
     leastItems: has(place.leastItems, counts.arrays > 0),
     greatestItems: has(place.greatestItems, counts.arrays > 0),
+    formats: counts.strings === 0 ? [] : formats,
     values: values && [...values],
     isOpen,
     isStrange,

@@ -63,14 +63,21 @@ function scalarsIn(row: ShapeRow): Record<string, Json> | undefined {
     (kind): kind is keyof typeof typeOf => kind !== 'arrays' && kind !== 'objects' && row[kind] > 0,
   )
   if (kinds.length === 0) return undefined
-  if (row.values !== null) return { enum: row.values }
+  if (row.values !== null) return { enum: row.values, ...formatsOf(row) }
   return {
     type: kinds.map((kind) => typeOf[kind]),
     ...bound('minimum', row.least),
     ...bound('maximum', row.greatest),
     ...bound('minLength', row.leastLength),
     ...bound('maxLength', row.greatestLength),
+    ...formatsOf(row),
   }
+}
+
+function formatsOf({ formats }: ShapeRow): Record<string, Json> {
+  const [format, ...others] = formats
+  if (format === undefined) return {}
+  return { format, ...(others.length > 0 && { allOf: others.map((other) => ({ format: other })) }) }
 }
 
 function bound(keyword: string, value: number | null): Record<string, Json> {

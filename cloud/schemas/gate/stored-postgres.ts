@@ -6,7 +6,8 @@ import { editedEvent } from '../../replays/letter-to-send.ts'
 import type { LetterEdit } from '../../replays/replays.ts'
 import type { Part, PartReading, Standing, Stored, StoredLetter, StoredShapes, StoredText } from './stored.ts'
 
-const pageMax = 2000
+/** Whoever judges a page does nothing else meanwhile: some 25 ms. */
+const pageMax = 1000
 /** Text of a page, and one event more. */
 const pageBytesMax = 8 * 1024 ** 2
 const lettersMax = 50

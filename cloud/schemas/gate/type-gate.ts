@@ -92,10 +92,10 @@ export class TypeGate {
       signal?.throwIfAborted()
       const own = shapesIn(rows, part)
       const counted = own.reduce((sum, shape) => sum + countOf(topOf(shape)), 0)
-      // What came back of an archive, or never fitted, is in no shape; what was retired is in no part.
-      const isWhole = counted === (await stored.count({ type: this.#type, part, upTo: shapes.upTo }))
-      const isSuspect = !isWhole || own.some((shape) => this.#isSuspect(shape))
-      if (!isSuspect) for (const shape of own) this.#countShape(topOf(shape))
+      const there = await stored.count({ type: this.#type, part, upTo: shapes.upTo })
+      // What came back of an archive, or never fitted, is in no shape; what was retired is in shapes alone.
+      const isSuspect = there > 0 && (counted !== there || own.some((shape) => this.#isSuspect(shape)))
+      if (there > 0 && !isSuspect) for (const shape of own) this.#countShape(topOf(shape))
       plans.push({ part, isSuspect })
     }
     return plans

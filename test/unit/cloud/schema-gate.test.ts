@@ -84,7 +84,7 @@ async function courses(
   return course
 }
 
-describe('the gate, with shapes and without (G5)', () => {
+describe('the gate, with shapes and without', () => {
   test('comes to the same, and reads less', async () => {
     const { differing, read, parts, failing } = await courses(100, 3)
     expect(differing).toEqual([])

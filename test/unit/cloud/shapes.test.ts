@@ -143,7 +143,7 @@ describe('the shape of data', () => {
   })
 })
 
-describe('a shape excludes nothing that could fail (G5)', () => {
+describe('a shape excludes nothing that could fail', () => {
   test.each([
     ['with values', (rows: readonly ShapeRow[]) => [...rows]],
     ['with bounds alone', withoutValues],

@@ -1,56 +1,16 @@
-import { createFormatTests, type Format } from '../../../src/schemas/formats.ts'
+import { createFormatTests } from '../../../src/schemas/formats.ts'
+import {
+  escaped,
+  partsOf,
+  type ShapeFormat,
+  shapeFormats,
+  type ShapeKind,
+  shapeKinds,
+  type ShapeRow,
+  type ShapeScalar,
+  unescaped,
+} from './shape-row.ts'
 
-/** Kinds of values, each with a count: whole numbers and others are two, as JSON Schema tells them apart. */
-export const shapeKinds = [
-  'nulls',
-  'booleans',
-  'integers',
-  'fractions',
-  'strings',
-  'arrays',
-  'objects',
-] as const
-export type ShapeKind = (typeof shapeKinds)[number]
-
-export type ShapeScalar = null | boolean | number | string
-
-/** What there was at one place of the data. Exact, but for what `isOpen` and `isStrange` say; each bound is null where there was no such value. */
-export interface ShapeRow extends Record<ShapeKind, number> {
-  /** JSON Pointer (RFC 6901). A part `*` is any item of an array; a member of that name is written `~2`. */
-  pointer: string
-  least: number | null
-  greatest: number | null
-  /** Of texts, in code points. */
-  leastLength: number | null
-  greatestLength: number | null
-  leastItems: number | null
-  greatestItems: number | null
-  /** The formats of JSON Schema, of those that are looked for, that every text was of. */
-  formats: readonly ShapeFormat[]
-  /** Every value that is neither array nor object, in the order in which they came; null: there were too many, or too long ones. */
-  values: readonly ShapeScalar[] | null
-  /** There was more below this place than is listed. */
-  isOpen: boolean
-  /** There was a number that is none to a validator, as 1e400 is: no bound says anything of it. */
-  isStrange: boolean
-  /** Cursors of the events in which it came first and last. */
-  first: string
-  last: string
-}
-
-/** Those that hardly a text is of by chance: looking for them ends with the first that is something else. */
-const shapeFormats = [
-  'date-time',
-  'date',
-  'time',
-  'duration',
-  'uuid',
-  'ipv4',
-  'ipv6',
-  'email',
-  'uri',
-] as const satisfies readonly Format[]
-export type ShapeFormat = (typeof shapeFormats)[number]
 const formatTests = createFormatTests()
 /** Longer texts are of no format here. */
 const formattedLengthMax = 200
@@ -259,26 +219,12 @@ function isListable(name: string): boolean {
   return name !== '__proto__' && isStorable(name)
 }
 
-function escaped(name: string): string {
-  return name === '*' ? '~2' : name.replaceAll('~', '~0').replaceAll('/', '~1')
-}
-
-function unescaped(part: string): string {
-  return part === '~2' ? '*' : part.replaceAll('~1', '/').replaceAll('~0', '~')
-}
-
-function partsOf(pointer: string): string[] {
-  return pointer.split('/').slice(1)
-}
-
-/** The parts of a pointer of a shape: members by name, `undefined` for items. */
-export function wayOf(pointer: string): (string | undefined)[] {
-  return partsOf(pointer).map((part) => (part === '*' ? undefined : unescaped(part)))
+function has(bound: number, isThere: boolean): number | null {
+  return isThere ? bound : null
 }
 
 function rowOf(place: Place): ShapeRow {
   const { pointer, counts, formats, values, isOpen, isStrange, first, last } = place
-  const has = (bound: number, there: boolean): number | null => (there ? bound : null)
   const isNumber = counts.integers + counts.fractions > 0
   return {
     pointer,

@@ -1,7 +1,8 @@
 import { versionNamed } from '../../../src/schemas/fitting.ts'
 import type { Queryable } from '../../database/storage.ts'
 import { defineProjection, type ProjectedEvent, type Projection } from '../definition.ts'
-import { placesIn, Shape, shapeKinds, type ShapeRow, type ShapeScalar } from './shape.ts'
+import { shapeKinds, type ShapeRow, type ShapeScalar } from './shape-row.ts'
+import { placesIn, Shape } from './shape.ts'
 
 /** Versions are what gateways say: of a type in a week so many have a shape (G7), and events of others have none. */
 const versionsMax = 64

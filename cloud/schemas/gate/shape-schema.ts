@@ -1,4 +1,4 @@
-import { type ShapeRow, shapeKinds, wayOf } from '../../projections/built-in/shape.ts'
+import { countOf, type ShapeRow, shapeKinds, wayOf } from '../../projections/built-in/shape-row.ts'
 import { allRules, gapsOf } from '../compatibility/prove.ts'
 import type { Rule } from '../compatibility/goal.ts'
 import { isInherited, type Json } from '../language/json.ts'
@@ -104,11 +104,6 @@ function objectsOf({ row, members }: Place): Record<string, Json> {
     required: listed.filter(([, member]) => countOf(member.row) === row.objects).map(([name]) => name),
     ...(!isOpen && { additionalProperties: false }),
   }
-}
-
-/** How often something was at a place: of the top, of how many events it is. */
-export function countOf(row: ShapeRow): number {
-  return shapeKinds.reduce((sum, kind) => sum + row[kind], 0)
 }
 
 const stepsMax = 200_000

@@ -6,7 +6,6 @@ import { storedGate } from '../../../cloud/schemas/gate/stored-gate.ts'
 import { partsOf } from '../../../cloud/schemas/gate/stored-postgres.ts'
 import type { Stored } from '../../../cloud/schemas/gate/stored.ts'
 import { Random } from '../../../cloud/schemas/documents/random.ts'
-import type { Json } from '../../../cloud/schemas/language/json.ts'
 import { documentsNear, pairs } from '../../support/cloud/schemas/pairs.ts'
 import { schemasOf } from '../../support/cloud/schemas/sources.ts'
 import { type FakeEvent, fakeStored, type FakeStored } from '../../support/fakes/stored.ts'
@@ -64,7 +63,7 @@ async function courses(
     const folder = schemasOf({ [`${type}/1.json`]: pair.writer, [`${type}/2.json`]: pair.reader })
     if (folder.faults.length > 0) continue
     const random = new Random(pair.seed)
-    const documents = [...documentsNear([pair.writer as Json, pair.reader as Json], 30, pair.seed)]
+    const documents = [...documentsNear([pair.writer, pair.reader], 30, pair.seed)]
     const events = documents.map((data, at): FakeEvent => ({
       data,
       dataschema: `${type}/${random.of([1, 1, 1, 2])}`,
@@ -105,7 +104,7 @@ describe('the gate, with shapes and without', () => {
             shapes: { ...standing.shapes, upTo: standing.upTo } as typeof standing.shapes,
           }
         },
-        count: async ({ part, type: of, upTo: _ }) => stored.count({ part, type: of, upTo: '1.1.20' }),
+        count: async (reading) => stored.count({ ...reading, upTo: '1.1.20' }),
       }),
     ],
     [
@@ -144,19 +143,21 @@ describe('the gate, with shapes and without', () => {
   })
 })
 
+const upTo = (maximum: number): object => ({ properties: { t: { type: 'number', maximum } } })
+const event = (t: number, version?: number): FakeEvent => ({
+  data: { t },
+  ...(version !== undefined && { dataschema: `${type}/${version}` }),
+  recordedMs: mondayMs,
+})
+
+const three = (mode: string): Record<string, unknown> => ({
+  [`${type}/type.yaml`]: `compatibility: ${mode}\nasPublished: 2\n`,
+  [`${type}/1.json`]: upTo(30),
+  [`${type}/2.json`]: upTo(20),
+  [`${type}/3.json`]: upTo(10),
+})
+
 describe('which versions are asked', () => {
-  const upTo = (maximum: number): object => ({ properties: { t: { type: 'number', maximum } } })
-  const event = (t: number, version?: number): FakeEvent => ({
-    data: { t },
-    ...(version !== undefined && { dataschema: `${type}/${version}` }),
-    recordedMs: mondayMs,
-  })
-  const three = (mode: string): Record<string, unknown> => ({
-    [`${type}/type.yaml`]: `compatibility: ${mode}\nasPublished: 2\n`,
-    [`${type}/1.json`]: upTo(30),
-    [`${type}/2.json`]: upTo(20),
-    [`${type}/3.json`]: upTo(10),
-  })
   const events = [event(5, 1), event(25, 1), event(15, 2), event(5, 3), event(12, 3)]
   const verdictOf = async (mode: string) => (await judge(fakeStored(events), three(mode))).verdicts
 
@@ -202,8 +203,9 @@ describe('which versions are asked', () => {
   })
 })
 
+const part = (name: string, fromMs: number, untilMs: number) => ({ name, fromMs, untilMs })
+
 test('spans that have no partition of their own are parts of the one for all others', () => {
-  const part = (name: string, fromMs: number, untilMs: number) => ({ name, fromMs, untilMs })
   expect(
     partsOf([part('before', -Infinity, 0), part('events_other', -Infinity, Infinity), part('two', 10, 20)]),
   ).toEqual([

@@ -1,38 +1,19 @@
-/** Kinds of values, each with a count: whole numbers and others are two, as JSON Schema tells them apart. */
-export const shapeKinds = [
-  'nulls',
-  'booleans',
-  'integers',
-  'fractions',
-  'strings',
-  'arrays',
-  'objects',
-] as const
-export type ShapeKind = (typeof shapeKinds)[number]
+import { createFormatTests } from '../../../src/schemas/formats.ts'
+import {
+  escaped,
+  partsOf,
+  type ShapeFormat,
+  shapeFormats,
+  type ShapeKind,
+  shapeKinds,
+  type ShapeRow,
+  type ShapeScalar,
+  unescaped,
+} from './shape-row.ts'
 
-export type ShapeScalar = null | boolean | number | string
-
-/** What there was at one place of the data. Exact, but for what `isOpen` and `isStrange` say; each bound is null where there was no such value. */
-export interface ShapeRow extends Record<ShapeKind, number> {
-  /** JSON Pointer (RFC 6901). A part `*` is any item of an array; a member of that name is written `~2`. */
-  pointer: string
-  least: number | null
-  greatest: number | null
-  /** Of texts, in code points. */
-  leastLength: number | null
-  greatestLength: number | null
-  leastItems: number | null
-  greatestItems: number | null
-  /** Every value that is neither array nor object, in the order in which they came; null: there were too many, or too long ones. */
-  values: readonly ShapeScalar[] | null
-  /** There was more below this place than is listed. */
-  isOpen: boolean
-  /** There was a number that is none to a validator, as 1e400 is: no bound says anything of it. */
-  isStrange: boolean
-  /** Cursors of the events in which it came first and last. */
-  first: string
-  last: string
-}
+const formatTests = createFormatTests()
+/** Longer texts are of no format here. */
+const formattedLengthMax = 200
 
 /** What does not fit is told by `isOpen`, and by `values` that are null (G7). */
 const pointersMax = 200
@@ -59,6 +40,7 @@ class Place {
   greatestLength = -Infinity
   leastItems = Infinity
   greatestItems = -Infinity
+  formats: readonly ShapeFormat[] = shapeFormats
   values: Set<ShapeScalar> | null = new Set()
   isOpen = false
   isStrange = false
@@ -160,6 +142,7 @@ export class Shape {
     place.greatestLength = row.greatestLength ?? -Infinity
     place.leastItems = row.leastItems ?? Infinity
     place.greatestItems = row.greatestItems ?? -Infinity
+    place.formats = row.strings === 0 ? shapeFormats : row.formats
     place.values = row.values && new Set(row.values)
     place.isOpen = row.isOpen
     place.isStrange = row.isStrange
@@ -206,6 +189,11 @@ function addText(place: Place, value: string): void {
   const length = lengthOf(value)
   place.leastLength = Math.min(place.leastLength, length)
   place.greatestLength = Math.max(place.greatestLength, length)
+  if (place.formats.length > 0) place.formats = place.formats.filter((format) => isOf(format, value))
+}
+
+function isOf(format: ShapeFormat, text: string): boolean {
+  return text.length <= formattedLengthMax && formatTests.get(format)?.(text) === true
 }
 
 /** JSON Schema counts code points. */
@@ -231,26 +219,12 @@ function isListable(name: string): boolean {
   return name !== '__proto__' && isStorable(name)
 }
 
-function escaped(name: string): string {
-  return name === '*' ? '~2' : name.replaceAll('~', '~0').replaceAll('/', '~1')
-}
-
-function unescaped(part: string): string {
-  return part === '~2' ? '*' : part.replaceAll('~1', '/').replaceAll('~0', '~')
-}
-
-function partsOf(pointer: string): string[] {
-  return pointer.split('/').slice(1)
-}
-
-/** The parts of a pointer of a shape: members by name, `undefined` for items. */
-export function wayOf(pointer: string): (string | undefined)[] {
-  return partsOf(pointer).map((part) => (part === '*' ? undefined : unescaped(part)))
+function has(bound: number, isThere: boolean): number | null {
+  return isThere ? bound : null
 }
 
 function rowOf(place: Place): ShapeRow {
-  const { pointer, counts, values, isOpen, isStrange, first, last } = place
-  const has = (bound: number, there: boolean): number | null => (there ? bound : null)
+  const { pointer, counts, formats, values, isOpen, isStrange, first, last } = place
   const isNumber = counts.integers + counts.fractions > 0
   return {
     pointer,
@@ -261,6 +235,7 @@ function rowOf(place: Place): ShapeRow {
     greatestLength: has(place.greatestLength, counts.strings > 0),
     leastItems: has(place.leastItems, counts.arrays > 0),
     greatestItems: has(place.greatestItems, counts.arrays > 0),
+    formats: counts.strings === 0 ? [] : formats,
     values: values && [...values],
     isOpen,
     isStrange,

@@ -1,7 +1,8 @@
 import { versionNamed } from '../../../src/schemas/fitting.ts'
 import type { Queryable } from '../../database/storage.ts'
 import { defineProjection, type ProjectedEvent, type Projection } from '../definition.ts'
-import { placesIn, Shape, shapeKinds, type ShapeRow, type ShapeScalar } from './shape.ts'
+import { shapeKinds, type ShapeRow, type ShapeScalar } from './shape-row.ts'
+import { placesIn, Shape } from './shape.ts'
 
 /** Versions are what gateways say: of a type in a week so many have a shape (G7), and events of others have none. */
 const versionsMax = 64
@@ -28,6 +29,7 @@ create table shapes (
   greatest_length double precision,
   least_items     double precision,
   greatest_items  double precision,
+  formats         text collate "C" not null,
   "values"        jsonb,
   is_open         boolean not null,
   is_strange      boolean not null,
@@ -39,6 +41,7 @@ comment on table shapes is 'What the data of each type and version of it was in 
 comment on column shapes.version is 'That the event names; 0: it names none of its type.';
 comment on column shapes.week is 'Its Monday, UTC, of the time at which the gateway recorded it.';
 comment on column shapes.pointer is 'A part * is any item of an array; a member that is called * is written ~2.';
+comment on column shapes.formats is 'Formats of JSON Schema that every text was of, of those that are looked for.';
 comment on column shapes."values" is 'All that were neither arrays nor objects, up to 50; null: there were more, or longer ones.';
 comment on column shapes.is_open is 'There was more below it than is listed.';
 comment on column shapes.is_strange is 'There was a number too large for a double, to which no bound applies.';
@@ -54,6 +57,7 @@ const columns: readonly (readonly [column: string, kind: string, of: (row: Shape
   ['greatest_length', 'float8', ({ greatestLength }) => greatestLength],
   ['least_items', 'float8', ({ leastItems }) => leastItems],
   ['greatest_items', 'float8', ({ greatestItems }) => greatestItems],
+  ['formats', 'text', ({ formats }) => formats.join(' ')],
   ['"values"', 'text', ({ values }) => values && JSON.stringify(values)],
   ['is_open', 'boolean', ({ isOpen }) => isOpen],
   ['is_strange', 'boolean', ({ isStrange }) => isStrange],
@@ -75,7 +79,8 @@ on conflict (type, week, version, pointer) do update set ${names
 /** What shapes are read as, wherever they are read. */
 export const shapeColumnsSql = `type, version, (extract(epoch from week) * 1000)::float8 as "weekMs", pointer,
   ${shapeKinds.map((kind) => `${kind}::float8 as ${kind}`).join(', ')}, least, greatest, least_length as "leastLength",
-  greatest_length as "greatestLength", least_items as "leastItems", greatest_items as "greatestItems", "values", is_open as "isOpen",
+  greatest_length as "greatestLength", least_items as "leastItems", greatest_items as "greatestItems",
+  string_to_array(formats, ' ') as formats, "values", is_open as "isOpen",
   is_strange as "isStrange", first_cursor as first, last_cursor as last`
 
 const loadSql = `

@@ -1,4 +1,4 @@
-import { type ShapeRow, shapeKinds, wayOf } from '../../projections/built-in/shape.ts'
+import { countOf, type ShapeRow, shapeKinds, wayOf } from '../../projections/built-in/shape-row.ts'
 import { allRules, gapsOf } from '../compatibility/prove.ts'
 import type { Rule } from '../compatibility/goal.ts'
 import { isInherited, type Json } from '../language/json.ts'
@@ -63,14 +63,21 @@ function scalarsIn(row: ShapeRow): Record<string, Json> | undefined {
     (kind): kind is keyof typeof typeOf => kind !== 'arrays' && kind !== 'objects' && row[kind] > 0,
   )
   if (kinds.length === 0) return undefined
-  if (row.values !== null) return { enum: row.values }
+  if (row.values !== null) return { enum: row.values, ...formatsOf(row) }
   return {
     type: kinds.map((kind) => typeOf[kind]),
     ...bound('minimum', row.least),
     ...bound('maximum', row.greatest),
     ...bound('minLength', row.leastLength),
     ...bound('maxLength', row.greatestLength),
+    ...formatsOf(row),
   }
+}
+
+function formatsOf({ formats }: ShapeRow): Record<string, Json> {
+  const [format, ...others] = formats
+  if (format === undefined) return {}
+  return { format, ...(others.length > 0 && { allOf: others.map((other) => ({ format: other })) }) }
 }
 
 function bound(keyword: string, value: number | null): Record<string, Json> {
@@ -97,11 +104,6 @@ function objectsOf({ row, members }: Place): Record<string, Json> {
     required: listed.filter(([, member]) => countOf(member.row) === row.objects).map(([name]) => name),
     ...(!isOpen && { additionalProperties: false }),
   }
-}
-
-/** How often something was at a place: of the top, of how many events it is. */
-export function countOf(row: ShapeRow): number {
-  return shapeKinds.reduce((sum, kind) => sum + row[kind], 0)
 }
 
 const stepsMax = 200_000

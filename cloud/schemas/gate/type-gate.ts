@@ -4,10 +4,11 @@ import { versionNamed } from '../../../src/schemas/fitting.ts'
 import type { Rule } from '../compatibility/goal.ts'
 import type { Json } from '../language/json.ts'
 import { compareCursors } from '../../history/reader.ts'
+import { countOf } from '../../projections/built-in/shape-row.ts'
 import type { StoredShapeRow } from '../../projections/built-in/shapes.ts'
 import type { EventJudge } from './event-judge.ts'
 import type { FailingEvent, GateProgress, LettersVerdict, StoredGroup, StoredVerdict } from './gate.ts'
-import { countOf, schemaOf, takesAll } from './shape-schema.ts'
+import { schemaOf, takesAll } from './shape-schema.ts'
 import type { Part, Standing, Stored, StoredText } from './stored.ts'
 import { acceptedOf, type Target } from './targets.ts'
 
@@ -92,10 +93,10 @@ export class TypeGate {
       signal?.throwIfAborted()
       const own = shapesIn(rows, part)
       const counted = own.reduce((sum, shape) => sum + countOf(topOf(shape)), 0)
-      // What came back of an archive, or never fitted, is in no shape; what was retired is in no part.
-      const isWhole = counted === (await stored.count({ type: this.#type, part, upTo: shapes.upTo }))
-      const isSuspect = !isWhole || own.some((shape) => this.#isSuspect(shape))
-      if (!isSuspect) for (const shape of own) this.#countShape(topOf(shape))
+      const there = await stored.count({ type: this.#type, part, upTo: shapes.upTo })
+      // What came back of an archive, or never fitted, is in no shape; what was retired is in shapes alone.
+      const isSuspect = there > 0 && (counted !== there || own.some((shape) => this.#isSuspect(shape)))
+      if (there > 0 && !isSuspect) for (const shape of own) this.#countShape(topOf(shape))
       plans.push({ part, isSuspect })
     }
     return plans

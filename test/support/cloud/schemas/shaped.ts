@@ -1,5 +1,6 @@
 import fc from 'fast-check'
-import { Shape, shapeKinds, type ShapeRow } from '../../../../cloud/projections/built-in/shape.ts'
+import { shapeKinds, type ShapeRow } from '../../../../cloud/projections/built-in/shape-row.ts'
+import { Shape } from '../../../../cloud/projections/built-in/shape.ts'
 import { schemaOf, takesAll } from '../../../../cloud/schemas/gate/shape-schema.ts'
 import type { Json } from '../../../../cloud/schemas/language/json.ts'
 import { compileVersions } from '../../../../src/schemas/compiler.ts'
@@ -79,7 +80,7 @@ export function excludedOf(
     const versions = versionsOf(pair.writer, pair.reader)
     if (versions === undefined) continue
     const { reader } = versions
-    const documents = [...documentsNear([pair.writer as Json, pair.reader as Json], 40, pair.seed)]
+    const documents = [...documentsNear([pair.writer, pair.reader], 40, pair.seed)]
     const fails = (document: Json): boolean => reader.validate(document).some(({ keyword }) => keyword !== '')
     const fine = documents.filter((document) => !fails(document))
     const parts = [
@@ -92,7 +93,7 @@ export function excludedOf(
     for (const part of parts.filter(({ length }) => length > 0)) {
       found.shapes += 1
       const rows = change(shapeOf(part))
-      if (!takesAll(schemaOf(rows), reader.schema, [pair.writer as Json, reader.schema])) continue
+      if (!takesAll(schemaOf(rows), reader.schema, [pair.writer, reader.schema])) continue
       found.excluded += 1
       const failing = part.find(fails)
       if (failing !== undefined)

@@ -11,6 +11,7 @@ import { visible } from '../../src/visible.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
+import { addSnapshots } from './snapshots.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
@@ -19,6 +20,7 @@ Examples:
   tidegate schema diff com.acme.climate 1 2
   tidegate schema add com.acme.climate climate-new.json
   tidegate schema list --json
+  tidegate schema snapshot --key registry.pem --out schemas.snapshot
   tidegate schema types --check
 
 Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
@@ -55,6 +57,7 @@ export function registerSchemaCommand(
   addDiff(schema, parts)
   addAdd(schema, parts)
   addList(schema, parts)
+  addSnapshots(schema, say)
   addTypes(schema)
 }
 

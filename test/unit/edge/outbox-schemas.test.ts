@@ -85,14 +85,14 @@ test('what a power cut took of it is named again before anything is judged by it
 
 test('it is evidence: no room for readings is made by evicting it (G8)', async () => {
   await outbox.close()
-  outbox = await open({ quota: { eventsMax: 5, deviceShare: 1, reservedShare: 0, full: 'evict' } })
+  outbox = await open({ quota: { eventsMax: 20, deviceShare: 1, full: 'evict' } })
   await outbox.judgedBy(snapshot(1))
-  for (let n = 1; n <= 20; n++) {
-    const alarm = outbox.append(submission('a', `e${n}`, { lane: 'high' }))
-    // What nothing makes room for at once is tried again with the housekeeping.
-    await clock.advance(2000)
-    await alarm
-  }
+  const alarms = Array.from({ length: 30 }, (_, n) =>
+    outbox.append(submission('a', `e${n}`, { lane: 'high' })),
+  )
+  // What nothing makes room for at once is tried again with the housekeeping.
+  await clock.advance(5000)
+  await Promise.all(alarms)
   expect(await ledger()).toMatch(/^\[1\] /)
 })
 

@@ -124,8 +124,7 @@ export async function runEdge(
     const broker = scope.own(await startBroker({ ...brokerSettings(config), ...surroundings, ...devices }))
     ops.listening(broker.port)
     log.info({ mqttPort: broker.port, opsPort: opsServer.port, dataDir }, 'the edge is running')
-    const reload = async (): Promise<void> => void (await Promise.all([trust.reload(), schemas.reload()]))
-    onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port, reload })
+    onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port, reload: reloading(trust, schemas) })
 
     await aborted(stopping)
     failed.signal.throwIfAborted()
@@ -141,6 +140,12 @@ export async function runEdge(
 /** Who wants the lists that come down with the uplink, if they are asked for. */
 function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFollower | undefined {
   return uplink.lists ? { queue: listsQueue(gateway), take: (json) => trust.take(json) } : undefined
+}
+
+function reloading(trust: Pick<Trust, 'reload'>, schemas: Pick<Schemas, 'reload'>): () => Promise<void> {
+  return async () => {
+    await Promise.all([trust.reload(), schemas.reload()])
+  }
 }
 
 /** Nobody waits for it: it takes its place before whatever is judged by them, and is said again at the next start if it is lost. */

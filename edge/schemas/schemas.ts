@@ -138,7 +138,7 @@ export class Schemas {
     const { origin } = this.#options
     // Before they are read: what is written meanwhile is then read once more.
     this.#marks = await this.#reader.look()
-    if (origin.kind === 'folder') return void (await this.#read())
+    if (origin.kind === 'folder') return this.#read()
     const fault = await this.#takeKept()
     if (origin.kind === 'file' || (origin.kind === 'url' && this.#state === noState))
       await this.#readTelling()

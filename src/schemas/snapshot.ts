@@ -187,7 +187,7 @@ function parsed<T>(bytes: Uint8Array, schema: z.ZodType<T>, what: string): T {
   }
   const { data, error } = schema.safeParse(value)
   if (error) throw unusable(`${what}: ${faultsOf(error)}`)
-  return data as T
+  return data
 }
 
 const faultsShown = 3

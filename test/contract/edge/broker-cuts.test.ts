@@ -22,7 +22,10 @@ type Qos = keyof typeof acks
 const sizes = [10, 16_100, 16_384, 16_700, 65_200, 65_536, 66_000]
 
 const admit = createAdmission({
-  checkSchema: createSchemaCheck({ schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname), unknownTypes: 'accept' }),
+  checkSchema: createSchemaCheck({
+    schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname),
+    unknownTypes: 'accept',
+  }),
   types: {},
   payloadBytesMax: 1 << 20,
   quarantineBytesMax: 100,

@@ -37,7 +37,7 @@ async function load(origin: SchemaOrigin, more: Partial<SchemasOptions> = {}) {
 
 /** By which version a reading passes, or why it does not. */
 function became({ check }: Schemas, t: number): string {
-  const verdict = check(climate, { data: { t } } as Parameters<typeof check>[1])
+  const verdict = check(climate, { data: { t } })
   return verdict.ok ? (verdict.dataschema ?? 'unchecked') : verdict.fault.reason
 }
 
@@ -77,7 +77,7 @@ describe('from a folder', () => {
   test('a state that cannot be used is told once and changes nothing', async () => {
     const place = schemaPlace()
     for (const [name, text] of schemaFiles({ 1: 100 })) place.write(`schemas/${name}`, text)
-    const routes: Route[] = [{ topic: 'a', action: 'event', type: climate, schemaVersion: 1 } as Route]
+    const routes: Route[] = [{ topic: 'a', action: 'event', type: climate, schemaVersion: 1 }]
     const { schemas, codes, note } = await load({ kind: 'folder', folder: place.at('schemas') }, { routes })
     schemas.follow(note)
     place.write(`schemas/${climate}/2.json`, '{ "type": ')
@@ -196,7 +196,7 @@ describe('from a snapshot in a file', () => {
     await schemas.close()
     const refused = { code: 'SCHEMA_SNAPSHOT_MISSING', retryable: true }
     await expect(load(origin(), { unknownTypes: 'reject' })).rejects.toMatchObject(refused)
-    const routes = [{ topic: 'a', action: 'event', type: climate, schemaVersion: 1 } as Route]
+    const routes: Route[] = [{ topic: 'a', action: 'event', type: climate, schemaVersion: 1 }]
     await expect(load(origin(), { routes })).rejects.toMatchObject(refused)
   })
 

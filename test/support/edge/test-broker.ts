@@ -211,7 +211,10 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     }),
     routes,
     admit: createAdmission({
-      checkSchema: createSchemaCheck({ schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname), unknownTypes: 'accept' }),
+      checkSchema: createSchemaCheck({
+        schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname),
+        unknownTypes: 'accept',
+      }),
       types: {},
       payloadBytesMax: 1024,
       quarantineBytesMax: 100,

@@ -25,6 +25,7 @@ import { checkFolder, compareVersions, type Direction, versionsOf } from './chec
 import { checkStored } from './gate/check-stored.ts'
 import { settledBy } from './gate/settled.ts'
 import { gateText } from './gate/told.ts'
+import { addSnapshots } from './snapshots.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
@@ -35,6 +36,7 @@ Examples:
   tidegate schema add com.acme.climate climate-new.json
   tidegate schema apply --reason 'rooms have a humidity' --key registry.key --config cloud.yaml
   tidegate schema list --json
+  tidegate schema snapshot --key registry.pem --out schemas.snapshot
   tidegate schema types --check
 
 Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
@@ -78,6 +80,7 @@ export function registerSchemaCommand(
   addAdd(schema, parts)
   addList(schema, parts)
   addApply(comparing(schema.command('apply')), parts)
+  addSnapshots(schema, say)
   addTypes(schema)
 }
 

@@ -16,6 +16,11 @@ export interface Snapshot {
   files: ReadonlyMap<string, Uint8Array>
 }
 
+/** With who has signed it, as `fingerprintOf` has it. */
+export interface OpenedSnapshot extends Snapshot {
+  key: string
+}
+
 /** Of the envelope; in memory it is some four times that while it is opened. */
 export const snapshotBytesMax = 16 * 1024 * 1024
 /** Beyond it a list of paths alone is a burden to whoever reads it (G7). */
@@ -60,7 +65,7 @@ export function digestOfFiles(files: ReadonlyMap<string, Uint8Array>): string {
 }
 
 /**
- * A snapshot in an envelope as DSSE v1 has it (secure-systems-lab/dsse, protocol.md), with one signature of Ed25519 (RFC 8032). The same
+ * A snapshot in an envelope as DSSE v1 has it (secure-systems-lab/dsse, protocol 1.0), with one signature of Ed25519 (RFC 8032). The same
  * snapshot and key make the same bytes.
  * @throws TidegateError `SCHEMA_SNAPSHOT`: a file is no text in UTF-8 or has a path that is none, it is larger than gateways take, or the key
  *   is of another kind
@@ -89,7 +94,7 @@ export function signSnapshot({ revision, madeTime, files }: Snapshot, key: KeyOb
  * What one of these keys has signed. Nothing of the payload is read before that is proven.
  * @throws TidegateError `SCHEMA_SNAPSHOT`: it is too large, cut, altered, or signed by nobody of these
  */
-export function openSnapshot(bytes: Uint8Array, keys: readonly KeyObject[]): Snapshot {
+export function openSnapshot(bytes: Uint8Array, keys: readonly KeyObject[]): OpenedSnapshot {
   if (bytes.length > snapshotBytesMax)
     throw unusable(`${bytes.length} bytes, and ${snapshotBytesMax} are the most`)
   const envelope = parsed(bytes, envelopeSchema, 'the envelope')
@@ -97,11 +102,11 @@ export function openSnapshot(bytes: Uint8Array, keys: readonly KeyObject[]): Sna
     throw unusable(`its payload is ${envelope.payloadType.slice(0, 100)}, not ${payloadType}`)
   const payload = Buffer.from(envelope.payload, 'base64')
   const statement = signed(payload)
-  const isSigned = envelope.signatures.some(({ sig }) =>
-    keys.some((key) => verifies(key, statement, Buffer.from(sig, 'base64'))),
+  const signer = keys.find((key) =>
+    envelope.signatures.some(({ sig }) => verifies(key, statement, Buffer.from(sig, 'base64'))),
   )
-  if (!isSigned) throw unsigned(envelope.signatures, keys)
-  return saidIn(payload)
+  if (signer === undefined) throw unsigned(envelope.signatures, keys)
+  return { ...saidIn(payload), key: fingerprintOf(signer) }
 }
 
 /**

@@ -39,6 +39,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['src'],
   },
 
+  'src/files': {
+    sentence: 'files that are looked after: read again when they change, replaced whole',
+    mayImport: ['src'],
+  },
+
   edge: { sentence: 'the gateway: command, composition, configuration', mayImport: wiring },
   'edge/ops': {
     sentence: 'what one can see of a running gateway: metrics, readiness',
@@ -47,6 +52,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'edge/mqtt/trust',
       'edge/sessions',
       'edge/admission',
+      'edge/schemas',
       'edge/uplink',
       'edge/outbox',
     ],
@@ -112,6 +118,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence:
       'which topics a device may use, which of them carry events, and what was meant by one that is none',
     mayImport: ['edge/admission/codecs', 'edge/outbox'],
+  },
+  'edge/schemas': {
+    sentence:
+      'which schemas a gateway judges by: a folder, or a signed snapshot that it keeps; proven, and replaced whole while it runs',
+    mayImport: ['edge/admission', 'edge/admission/routes'],
   },
   'edge/uplink': { sentence: 'from the outbox to the exchange, with proof', mayImport: ['edge/outbox'] },
   'edge/outbox': {

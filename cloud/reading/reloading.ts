@@ -26,6 +26,9 @@ export function startReloading({ schemas, origin, clock, log }: ReloadingOptions
 } {
   const stopping = new AbortController()
   let told: string | undefined
+  /** Why what was found last is not in use. */
+  let refusal: unknown
+  let isUnreadable = false
 
   function tell(error: unknown, found?: FoundSchemas): void {
     schemas.refused(error)
@@ -39,19 +42,32 @@ export function startReloading({ schemas, origin, clock, log }: ReloadingOptions
     )
   }
 
-  async function look(): Promise<void> {
-    let found: FoundSchemas | undefined
+  /** What was found, if it is another; whether it could be looked for is seen at once. */
+  async function find(): Promise<FoundSchemas | undefined> {
     try {
-      found = await origin.look()
+      const found = await origin.look()
+      if (isUnreadable) {
+        schemas.refused(refusal)
+        told = undefined
+        isUnreadable = false
+      }
+      return found
     } catch (error) {
-      return tell(error)
+      isUnreadable = true
+      tell(error)
+      return undefined
     }
+  }
+
+  async function look(): Promise<void> {
+    const found = await find()
     if (found === undefined) return
     try {
       const isOther = await schemas.take(found)
-      told = undefined
+      refusal = told = undefined
       if (isOther) log.info({ digest: found.digest, revision: found.revision }, 'other schemas are in use')
     } catch (error) {
+      refusal = error
       tell(error, found)
     }
   }

@@ -79,28 +79,28 @@ describe('schemas that are in use', () => {
   })
 })
 
-describe('looking for others', () => {
-  function looking(looks: (() => FoundSchemas | undefined)[]) {
-    const clock = new FakeClock()
-    const told: string[] = []
-    const log = { ...silentLog, info() {}, warn() {}, error: ({ code }: { code: string }) => told.push(code) }
-    const schemas = open(log as unknown as Logger)
-    const origin: SchemaOrigin = {
-      kind: 'registry',
-      read: async () => found(first),
-      look: async () => looks.shift()?.(),
-    }
-    const running = startReloading({ schemas, origin, clock, log: log as unknown as Logger })
-    const next = async (): Promise<void> => {
-      await clock.advance(lookEveryMs)
-      await settled()
-    }
-    return { schemas, told, running, next }
+function looking(looks: (() => FoundSchemas | undefined)[]) {
+  const clock = new FakeClock()
+  const told: string[] = []
+  const log = { ...silentLog, error: ({ code }: { code: string }) => told.push(code) } as unknown as Logger
+  const schemas = open(log)
+  const origin: SchemaOrigin = {
+    kind: 'registry',
+    read: async () => found(first),
+    look: async () => looks.shift()?.(),
   }
-  const fails = (code: string) => (): never => {
-    throw Object.assign(new Error('away'), { code })
+  const running = startReloading({ schemas, origin, clock, log })
+  const next = async (): Promise<void> => {
+    await clock.advance(lookEveryMs)
+    await settled()
   }
+  return { schemas, told, running, next }
+}
+const fails = (code: string) => (): never => {
+  throw Object.assign(new Error('away'), { code })
+}
 
+describe('looking for others', () => {
   test('tells once what cannot be used or read, keeps what is in use, and takes what is good again', async () => {
     const bad = (): FoundSchemas => found({ ...first, [`${type}/2.json`]: '{"type": 7}' }, 2)
     const { schemas, told, running, next } = looking([

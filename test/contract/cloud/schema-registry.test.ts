@@ -165,6 +165,31 @@ describe('an apply', () => {
     expect((await state()).revision).toBe(4)
   })
 
+  test('that another was faster than is judged again by what is published then, and not by what was', async () => {
+    await apply({ files: first })
+    const judged: number[] = []
+    /** While it looks at what is stored, another publishes. */
+    const whileOther = (files: ReadonlyMap<string, Uint8Array>): NonNullable<ApplyParts['gate']> => ({
+      async judge() {
+        judged.push((await state()).revision)
+        if (judged.length === 1) await apply({ files })
+        return { ok: true, upTo: '1.2.3', verdicts: [] }
+      },
+    })
+    const energy = filesOf({ 'com.acme.energy/1.json': '{}' })
+    const two = filesOf({ 'com.acme.climate/2.json': climate(200) })
+    expect(await apply({ files: energy }, { gate: whileOther(two) })).toMatchObject({
+      outcome: 'applied',
+      revision: 3,
+    })
+    expect(judged).toEqual([1, 2])
+    judged.length = 0
+    const narrow = filesOf({ 'com.acme.climate/4.json': climate(300) })
+    const wide = filesOf({ 'com.acme.climate/3.json': climate(400) })
+    expect(await apply({ files: narrow }, { gate: whileOther(wide) })).toMatchObject({ outcome: 'refused' })
+    expect(await state()).toMatchObject({ revision: 4 })
+  })
+
   test.each(['before its commit', 'behind its commit'])(
     'that is cut %s leaves all or nothing, and done again is done once',
     async (where) => {

@@ -11,6 +11,7 @@ import { visible } from '../../src/visible.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
+import { addViews } from './views/command.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
@@ -20,6 +21,7 @@ Examples:
   tidegate schema add com.acme.climate climate-new.json
   tidegate schema list --json
   tidegate schema types --check
+  tidegate schema views --config cloud.yaml
 
 Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
 
@@ -56,6 +58,7 @@ export function registerSchemaCommand(
   addAdd(schema, parts)
   addList(schema, parts)
   addTypes(schema)
+  addViews(schema, say)
 }
 
 function taking(command: Command): Command {

@@ -382,7 +382,22 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/schemas': {
     sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
-    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language', 'cloud/typing'],
+    mayImport: [
+      'cloud/schemas/compatibility',
+      'cloud/schemas/language',
+      'cloud/schemas/views',
+      'cloud/typing',
+    ],
+  },
+  'cloud/schemas/views': {
+    sentence:
+      '`tidegate schema views`: a view of SQL for each event type, with a column for each member of its data',
+    mayImport: [
+      'cloud/schemas/language',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+    ],
   },
   'cloud/schemas/compatibility': {
     sentence:

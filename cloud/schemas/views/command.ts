@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { usableSchemaFolder } from '../../../src/schemas/folder.ts'
 import type { Formats } from '../../../src/schemas/formats.ts'
+import { counted } from '../../../src/units.ts'
 import { visible } from '../../../src/visible.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../../database-choice.ts'
 import { commentsSql, createSql, type TypedView, typedViews } from './view.ts'
@@ -73,7 +74,7 @@ function told(schema: string, changes: readonly ViewChange[], views: readonly Ty
   const byName = new Map(views.map((view) => [view.name, view]))
   const lines = changes.flatMap(({ name, type, what }) => {
     const view = byName.get(name)
-    const of = view ? `${type}, version ${view.version}, ${view.columns.length} columns` : type
+    const of = view ? `${type}, version ${view.version}, ${counted(view.columns.length, 'column')}` : type
     return [
       `${what.padEnd(9)}  ${schema}.${name}  ${of}`,
       ...(view?.notes ?? []).map((note) => `           ${visible(note)}`),
@@ -91,5 +92,8 @@ function scriptOf(schema: string, views: readonly TypedView[]): string {
     ...views.flatMap((view) => [createSql(schema, view), ...commentsSql(schema, view)]),
     'commit',
   ]
-  return statements.map((statement) => `${statement};`).join('\n')
+  return [
+    '-- As the owner of the schema tidegate: set role tidegate_owner',
+    ...statements.map((one) => `${one};`),
+  ].join('\n')
 }

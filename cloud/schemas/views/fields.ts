@@ -62,7 +62,9 @@ class Visit {
 
   /** `within`: the objects that this one is in, by their schemas: one that is in itself again ends there. */
   members(cases: readonly Case[], path: readonly string[], within: ReadonlySet<string>): void {
-    const around = new Set([...within, placeOf(cases)])
+    const around = new Set([...within, this.#placeOf(cases)])
+    // What some of the alternatives say is left out of the cases.
+    if (cases.some((one) => one.isCut)) this.isCut = true
     for (const name of this.#namesOf(cases)) {
       if (this.fields.length >= fieldsMax) {
         this.isCut = true
@@ -79,7 +81,7 @@ class Visit {
     const kinds = new Set(facts.flatMap((one) => [...one.kinds]))
     kinds.delete('null')
     const isObject = kinds.size === 1 && kinds.has('object') && path.length < depthMax
-    if (isObject && !within.has(placeOf(cases)) && this.#namesOf(cases).length > 0)
+    if (isObject && !within.has(this.#placeOf(cases)) && this.#namesOf(cases).length > 0)
       this.members(cases, path, within)
     else this.fields.push({ path, kind: this.#kindOf(kinds, facts), said: saidOf(cases) })
   }
@@ -90,6 +92,14 @@ class Visit {
     for (const { nodes } of cases)
       for (const node of nodes) for (const name of namesIn(node, this.work).names) names.add(name)
     return [...names].filter((name) => name !== '' && isText(name))
+  }
+
+  /** An object by the schemas that name its members. */
+  #placeOf(cases: readonly Case[]): string {
+    const naming = cases.flatMap(({ nodes }) =>
+      nodes.filter((node) => namesIn(node, this.work).names.size > 0).map(keyOf),
+    )
+    return [...new Set(naming)].toSorted().join(' ')
   }
 
   /** What a member may be, in whatever case; undefined: it cannot be there. */
@@ -119,11 +129,6 @@ function isInRange({ kinds, least, most }: Facts): boolean {
 
 function isInstant({ kinds, formats }: Facts): boolean {
   return !kinds.has('string') || formats.includes('date-time')
-}
-
-function placeOf(cases: readonly Case[]): string {
-  const keys = cases.flatMap(({ nodes }) => nodes.map(keyOf))
-  return [...new Set(keys)].toSorted().join(' ')
 }
 
 function saidOf(cases: readonly Case[]): string | undefined {

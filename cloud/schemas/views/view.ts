@@ -79,33 +79,31 @@ function selectOf(
   const joins = brought.map(({ from, to, steps }) => {
     const taken = steps === 'function' ? 'null::jsonb' : sqlOfSteps(data, steps)
     const text = lateral(
-      `case when event.version <= ${from} then ${taken} else ${data} end as data`,
+      `case when said.version <= ${from} then ${taken} else ${data} end as data`,
       `to_${to}`,
     )
     data = `to_${to}.data`
     return text
   })
-  const known = `event.version in (${versions.join(', ')})`
   const list = [
     `case when starts_with(e.source, '/devices/') then substr(e.source, 10) else e.source end as device`,
     ...['e.time', 'e.recorded_time', 'e.gateway', 'e.position', 'e.source', 'e.id'],
-    'event.named as schema_version',
-    'tidegate.typed_json(read.data) as data',
+    `${namedSql(type)} as schema_version`,
+    `tidegate.typed_json(${data}) as data`,
     ...fields.map(({ path, kind }, index) => {
-      const value = ['read.data', ...path.map(quotedText)].join(' -> ')
+      const value = [data, ...path.map(quotedText)].join(' -> ')
       return `tidegate.typed_${kind}(${value}) as ${quotedName((columns[index] as { name: string }).name)}`
     }),
   ]
+  // Where no version means something else, one that is not named is as good as the newest.
+  const version = brought.length === 0 ? `coalesce(${namedSql(type)}, ${versions.at(-1)})` : namedSql(type)
+  const known = `said.version in (${versions.join(', ')})`
   return [
     `select ${list.join(',\n  ')}`,
     'from tidegate.events as e',
-    lateral(`${namedSql(type)} as named`, 'said'),
-    lateral(
-      `tidegate.event_data(e.body) as data, said.named as named, ${brought.length === 0 ? `coalesce(said.named, ${versions.at(-1)})` : 'said.named'} as version`,
-      'event',
-    ),
+    lateral(`${version} as version`, 'said'),
+    lateral(`case when ${known} then tidegate.event_data(e.body) end as data`, 'event'),
     ...joins,
-    lateral(`case when ${known} then ${data} end as data`, 'read'),
     `where e.type = ${quotedText(type)} and e.disposition = 'accepted'`,
   ].join('\n')
 }

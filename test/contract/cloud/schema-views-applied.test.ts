@@ -128,7 +128,7 @@ describe('tidegate schema views', () => {
 
   test('two at once come one after the other', async () => {
     const both = await Promise.all([apply({ ...room, ...door }), apply({ ...room, ...door })])
-    expect(both.map((changes) => changes[0]?.split(' ')[0]).toSorted()).toEqual(['made', 'unchanged'])
+    expect(new Set(both.map((changes) => changes[0]?.split(' ')[0]))).toEqual(new Set(['made', 'unchanged']))
   })
 })
 

@@ -87,7 +87,7 @@ function selectOf(
   })
   const list = [
     `case when starts_with(e.source, '/devices/') then substr(e.source, 10) else e.source end as device`,
-    ...['e.time', 'e.recorded_time', 'e.gateway', 'e.position', 'e.source', 'e.id'],
+    'e.time, e.recorded_time, e.gateway, e.position, e.source, e.id',
     `${namedSql(type)} as schema_version`,
     `tidegate.typed_json(${data}) as data`,
     ...fields.map(({ path, kind }, index) => {

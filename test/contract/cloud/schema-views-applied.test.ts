@@ -51,6 +51,14 @@ async function columns(name: string, schema = 'reading'): Promise<string[]> {
   return rows.map(({ column }) => column)
 }
 
+async function commentOfT(): Promise<unknown> {
+  const rows = await admin.query<{ said: string }>(
+    `select col_description('reading.com_acme_room'::regclass, attnum) as said from pg_attribute
+     where attrelid = 'reading.com_acme_room'::regclass and attname = 't'`,
+  )
+  return rows[0]?.said
+}
+
 describe('tidegate schema views', () => {
   test('makes, replaces and removes what it made itself, and does nothing where nothing is to be done', async () => {
     expect(await apply({ ...room, ...door })).toEqual(['made com_acme_door', 'made com_acme_room'])
@@ -67,18 +75,11 @@ describe('tidegate schema views', () => {
   })
 
   test('says what each column is, and no longer what the schema says no longer', async () => {
-    const said = async (): Promise<unknown> =>
-      (
-        await admin.query<{ said: string }>(
-          `select col_description('reading.com_acme_room'::regclass, attnum) as said from pg_attribute
-           where attrelid = 'reading.com_acme_room'::regclass and attname = 't'`,
-        )
-      )[0]?.said
     const described = { properties: { t: { ...number, description: "the room's air", unit: '°C' } } }
     await apply({ 'com.acme.room/1.json': described, 'com.acme.room/type.yaml': 'description: of a room\n' })
-    expect(await said()).toBe("the room's air. Unit: °C")
+    expect(await commentOfT()).toBe("the room's air. Unit: °C")
     await apply(room)
-    expect(await said()).toBeNull()
+    expect(await commentOfT()).toBeNull()
   })
 
   test('leaves alone what others have made, and takes no name of theirs; nothing is changed then', async () => {

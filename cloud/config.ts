@@ -164,12 +164,12 @@ export const cloudConfigSchema = z
     handlerTimeout: duration('30s', handlerLimits),
     batch: z
       .strictObject({
-        max: z.int().min(1).max(5000).default(200),
+        max: z.int().min(1).max(5000).default(1000),
         timeTarget: duration('1s', { min: '1ms', max: '1h' }),
         lanes: z.int().min(1).max(64).default(4),
       })
       .prefault({}),
-    prefetch: z.int().min(1).max(65_535).default(400),
+    prefetch: z.int().min(1).max(65_535).default(2000),
     sharing: z
       .strictObject({
         beat: duration('5s', { min: '100ms', max: '1h' }),

@@ -1,4 +1,4 @@
-import { append } from './append-postgres.ts'
+import { append } from './append/append-postgres.ts'
 import type { History, LedgerNote } from './history.ts'
 import type { Statements } from '../database/statements.ts'
 

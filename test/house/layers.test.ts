@@ -56,7 +56,7 @@ describe('a test is in the layer of what it touches', () => {
   test('what is opened is seen, through helpers and through the product, and types open nothing', () => {
     const opened = opens('test/contract/edge/broker.test.ts')
     expect(opened).toContain('test/support/edge/test-broker.ts: node:fs')
-    expect(opened).toContain('src/schemas/folder.ts: node:fs')
+    expect(opened).toContain('edge/mqtt/broker-aedes.ts: aedes')
     expect(opens('test/contract/src/ops-server.test.ts')).toContain(
       'test/contract/src/ops-server.test.ts: fetch',
     )

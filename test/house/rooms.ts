@@ -273,7 +273,18 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
-    mayImport: ['cloud/pipeline', 'cloud/pipeline/handlers', 'cloud/replays', 'cloud/database'],
+    mayImport: [
+      'cloud/pipeline',
+      'cloud/pipeline/handlers',
+      'cloud/replays',
+      'cloud/history/append',
+      'cloud/database',
+    ],
+  },
+  'cloud/history/append': {
+    sentence:
+      'how the record grows: what is new is stored together, and what is not is told from what is there (G4)',
+    mayImport: ['cloud/history', 'cloud/database'],
   },
   'cloud/projections': {
     sentence:

@@ -214,6 +214,22 @@ describe.each([
     expect(await inTransaction(storage, (tx) => tx.inbox.claim(name, [identity('21')]))).toEqual([false])
   })
 
+  test('of a thousand in whatever order, what was there is told from what is new (G4)', async () => {
+    const storage = open()
+    const name = fresh()
+    const mine = (sequence: number): HistoryRecord =>
+      record(sequence, { gateway: name, source: `/devices/${name}` })
+    const append = (records: readonly HistoryRecord[]): Promise<string[]> =>
+      inTransaction(storage, (tx) => historyIn(tx).append(records))
+    const before = [7, 250, 251, 999].map(mine)
+    await append(before)
+    // 389 and 1000 have no divisor in common: each once, far from its neighbours.
+    const many = Array.from({ length: 1000 }, (_, index) => mine(((index * 389) % 1000) + 1))
+    const again = new Set(before.map(({ sequence }) => sequence))
+    expect(await append(many)).toEqual(many.map(({ sequence }) => (again.has(sequence) ? 'again' : 'stored')))
+    expect(new Set(await append(many))).toEqual(new Set(['again']))
+  })
+
   test('of rivals that append the same many events each event is stored by one (G4)', async () => {
     const storage = open()
     const name = fresh()

@@ -1,6 +1,6 @@
-import { bigintArray, doubleArray, textArray } from '../database/arrays-postgres.ts'
-import type { Statements } from '../database/statements.ts'
-import type { HistoryRecord } from './history.ts'
+import { bigintArray, doubleArray, textArray } from '../../database/arrays-postgres.ts'
+import type { Statements } from '../../database/statements.ts'
+import type { HistoryRecord } from '../history.ts'
 
 /**
  * Of a place `s`. A week knows nothing of what was retired, and one whose outbox was put back may come there with a number of then. For what

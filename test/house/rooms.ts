@@ -438,7 +438,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/database/migrations/first'],
   },
   'cloud/database/migrations/first': {
-    sentence: 'the first nine: history, inbox, rollups, gateways',
+    sentence: 'the first thirteen: history, inbox, rollups, gateways, failures, access',
     mayImport: [],
   },
 

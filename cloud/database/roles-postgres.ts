@@ -52,7 +52,13 @@ const workingTables: Readonly<Record<string, string>> = {
   projections: 'select, insert, update',
   projection_versions: 'select, insert, update, delete',
   projection_jobs: 'select, insert, update, delete',
+  schema_revisions: 'select, insert',
+  schema_files: 'select, insert',
+  schema_snapshots: 'select, insert',
 }
+
+/** Schemas that are published: added to, by the API of the cloud too, and never changed. */
+const publishedTables = ['schema_revisions', 'schema_files', 'schema_snapshots'] as const
 
 /** What is no more in the record, and where it is. Written by who owns the tables, and by nobody else (G8). */
 const retiredTables = [
@@ -122,7 +128,7 @@ export async function ownsSchema(client: ClientBase): Promise<boolean> {
 /** What this session may do that the running cloud never needs, and that helps whoever has its password to alter the record. */
 export async function rightsBeside(client: ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ beside: string }>(besideSql, [
-    [...ledgerTables, ...retiredTables, ...registryTables],
+    [...ledgerTables, ...retiredTables, ...registryTables, ...publishedTables],
   ])
   return rows.map(({ beside }) => beside)
 }

@@ -106,7 +106,7 @@ function cut(text: string, max: number): string {
 }
 
 function whatToDo(
-  { standing, because, uncarried, rule, schemaPath, path, witness }: JudgedFinding,
+  { standing, because, uncarried, stored, rule, schemaPath, path, witness }: JudgedFinding,
   { version, against, direction }: Pair,
 ): string {
   switch (standing) {
@@ -121,6 +121,10 @@ function whatToDo(
             : ', which carries this document'
       }`
     case 'open model':
+      if (stored?.failing === 0)
+        return `settled by what is stored: none of ${stored.events} events of version ${against} fails`
+      if (stored !== undefined)
+        return `settled by what is stored: ${stored.failing} of ${stored.events} events of version ${against} fail`
       return 'it breaks only data that carries this name with something else, which the writer never spoke of; --strict counts it'
     case 'unknown':
       return `say it in another way, or accept it in type.yaml: accepted: [{ version: ${version}, against: ${against}${direction === 'FORWARD' ? ', direction: FORWARD' : ''}, rule: ${JSON.stringify(rule)}, path: "${schemaPath || path}", reason: … }]`

@@ -20,6 +20,7 @@ import { rollupsOfHistory } from './0019-rollups.ts'
 import { replayHistory } from './0020-replay-history.ts'
 import { retention } from './0021-retention.ts'
 import { parking } from './0022-parking.ts'
+import { schemas } from './0023-schemas.ts'
 import { typedViews } from './0025-typed-views.ts'
 import type { Migration } from './migration.ts'
 
@@ -46,5 +47,6 @@ export const migrations: readonly Migration[] = [
   replayHistory,
   retention,
   parking,
+  schemas,
   typedViews,
 ]

@@ -1,6 +1,7 @@
 import { codeOf } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import { createIngest, type Ingest } from '../../../edge/admission/ingest.ts'
 import { silentIngestObserver } from '../../../edge/admission/observer.ts'
@@ -244,8 +245,7 @@ export class Gateway {
   private ingestOf(process: SimulatedProcess, outbox: Outbox): Ingest {
     const { settings, random, log, truth, scheduler } = this.parts
     const admit = createAdmission({
-      schemas: schemasOf('edge'),
-      unknownTypes: 'accept',
+      checkSchema: createSchemaCheck({ schemas: schemasOf('edge'), unknownTypes: 'accept' }),
       types: { [types.alarm]: { lane: 'high' }, [types.brief]: { ttl: settings.briefTtlMs } },
       payloadBytesMax: 4096,
       quarantineBytesMax: 512,

@@ -121,7 +121,7 @@ export async function storeEvents(
         id: event.id,
         type: event.type,
         subject: undefined,
-        dataschema: undefined,
+        dataschema: event.dataschema,
         timeMs: Date.parse(event.time),
         recordedMs: Date.parse(event.recordedtime),
         disposition,

@@ -434,6 +434,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       '`tidegate schema views`: a view of SQL for each event type, with a column for each member of its data',
     mayImport: [
       'cloud/schemas/language',
+      'cloud/registry',
       'cloud/database',
       'cloud/database/migrations',
       'cloud/database-choice.ts',

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { usableSchemaFolder } from '../../../src/schemas/folder.ts'
+import { usableSchemaFolder, usableSchemas } from '../../../src/schemas/folder.ts'
 import type { Formats } from '../../../src/schemas/formats.ts'
 import { counted } from '../../../src/units.ts'
 import { visible } from '../../../src/visible.ts'
@@ -10,6 +10,7 @@ import type { ViewChange } from './views-postgres.ts'
 
 interface ViewsChoice extends DatabaseChoice {
   folder: string
+  registry?: true
   formats: Formats
   schema: string
   print?: true
@@ -26,6 +27,12 @@ export function addViews(schema: Command, say: (text: string) => void): void {
     .option('--folder <folder>', 'the folder of schemas', 'schemas')
     .addOption(
       new Option(
+        '--registry',
+        'of the schemas that are applied to this database, in place of a folder',
+      ).conflicts(['folder', 'print']),
+    )
+    .addOption(
+      new Option(
         '--formats <formats>',
         'whether format checks anything, as schemas.formats says of both sides',
       )
@@ -38,11 +45,13 @@ export function addViews(schema: Command, say: (text: string) => void): void {
     .option('--json', 'one JSON object, for programs')
     .action(async (options: ViewsChoice) => {
       const { folder, formats, schema: within } = options
-      const views = typedViews(usableSchemaFolder(folder, formats), formats)
-      if (options.print) return say(scriptOf(within, views))
+      if (options.print)
+        return say(scriptOf(within, typedViews(usableSchemaFolder(folder, formats), formats)))
+      const read = options.registry ? undefined : usableSchemaFolder(folder, formats)
       const database = await openChosenDatabase(options, 'tidegate-schema-views')
-      const { applyViews } = await import('./views-postgres.ts')
+      const { appliedSchemas, applyViews } = await import('./views-postgres.ts')
       try {
+        const views = typedViews(read ?? usableSchemas(await appliedSchemas(database), formats), formats)
         const changes = await applyViews(database, views, { schema: within, dryRun: options.dryRun === true })
         say(
           options.json

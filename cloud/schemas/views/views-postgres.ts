@@ -1,10 +1,13 @@
 import type { ClientBase } from 'pg'
 import { codeOf, TidegateError } from '../../../src/errors.ts'
+import type { SchemaSource } from '../../../src/schemas/source.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import { outageOfOurs } from '../../database/faults-postgres.ts'
 import { requireSchema } from '../../database/migrate-postgres.ts'
 import { migrations } from '../../database/migrations/all.ts'
 import { becomeOwner, ownsSchema, trustNoSchema } from '../../database/roles-postgres.ts'
+import { sourceOf } from '../../registry/registry.ts'
+import { readState } from '../../registry/registry-postgres.ts'
 import { inSchema, quotedName } from './sql-text.ts'
 import { commentsSql, createSql, markIn, type TypedView } from './view.ts'
 
@@ -60,6 +63,23 @@ export async function applyViews(
   } finally {
     // With it goes whatever was begun.
     client.release(true)
+  }
+}
+
+/** The schemas that are applied to a database. @throws TidegateError `DATABASE_*`, `SCHEMA_REGISTRY` */
+export async function appliedSchemas(database: Database): Promise<SchemaSource> {
+  const { where } = database
+  const client = await database.connect()
+  try {
+    await trustNoSchema(client)
+    await requireSchema(client, migrations, where)
+    return sourceOf(
+      await readState(async (text, values = []) => (await client.query(text, [...values])).rows as never),
+    )
+  } catch (error) {
+    throw outageOfOurs(where, error) ?? error
+  } finally {
+    client.release()
   }
 }
 

@@ -174,11 +174,13 @@ describe('on the command line', () => {
   })
   afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-  async function views(...words: string[]): Promise<string> {
+  const views = (...words: string[]): Promise<string> => program('views', '--folder', dir, ...words)
+
+  async function program(...words: string[]): Promise<string> {
     const lines: string[] = []
-    const program = new Command('tidegate').exitOverride().configureOutput({ writeErr: () => {} })
-    registerSchemaCommand(program, { say: (text) => lines.push(text) })
-    await program.parseAsync(['schema', 'views', '--folder', dir, ...words], { from: 'user' })
+    const tidegate = new Command('tidegate').exitOverride().configureOutput({ writeErr: () => {} })
+    registerSchemaCommand(tidegate, { say: (text) => lines.push(text) })
+    await tidegate.parseAsync(['schema', ...words], { from: 'user' })
     return lines.join('\n')
   }
 
@@ -195,6 +197,15 @@ describe('on the command line', () => {
       changes: [{ what: 'unchanged', name: 'com_acme_door' }, { what: 'unchanged' }],
       views: [{ columns: [{ name: 'opened', kind: 'double', path: '/opened' }] }, {}],
     })
+  })
+
+  test('--registry makes them of what is applied to the database, and not of a folder', async () => {
+    await program('apply', '--folder', dir, '--database', urlAs('writer', url), '--reason', 'test')
+    expect(await program('views', '--registry', '--database', urlAs('owner', url))).toMatch(
+      /^made +reading\.com_acme_door .*\nmade +reading\.com_acme_room /,
+    )
+    rmSync(dir, { recursive: true })
+    expect(await program('views', '--registry', '--database', urlAs('owner', url))).toMatch(/^unchanged/)
   })
 
   test('--print is a script that makes the same', async () => {

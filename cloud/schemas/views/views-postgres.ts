@@ -142,11 +142,12 @@ class Applying {
     const schema = quotedName(this.#schema)
     const { rows } = await this.#client.query<{ isOurs: boolean }>(schemaSql, [this.#schema])
     if (rows[0]?.isOurs === false) throw taken(`the schema ${this.#schema} is somebody else's`)
-    if (rows.length > 0) return
-    await this.#client.query(`create schema ${schema}`)
-    await this.#client.query(
-      `comment on schema ${schema} is 'A view for each event type: tidegate schema views.'`,
-    )
+    if (rows.length === 0) {
+      await this.#client.query(`create schema ${schema}`)
+      await this.#client.query(
+        `comment on schema ${schema} is 'A view for each event type: tidegate schema views.'`,
+      )
+    }
     if (this.#hasRoles)
       await this.#client.query(`grant usage on schema ${schema} to tidegate_reader, tidegate_module`)
   }

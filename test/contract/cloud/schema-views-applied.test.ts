@@ -163,6 +163,15 @@ describe('who may do what with views', () => {
   })
 })
 
+/** What `tidegate schema` prints. */
+async function program(...words: string[]): Promise<string> {
+  const lines: string[] = []
+  const tidegate = new Command('tidegate').exitOverride().configureOutput({ writeErr: () => {} })
+  registerSchemaCommand(tidegate, { say: (text) => lines.push(text) })
+  await tidegate.parseAsync(['schema', ...words], { from: 'user' })
+  return lines.join('\n')
+}
+
 describe('on the command line', () => {
   let dir: string
   beforeEach(() => {
@@ -175,14 +184,6 @@ describe('on the command line', () => {
   afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
   const views = (...words: string[]): Promise<string> => program('views', '--folder', dir, ...words)
-
-  async function program(...words: string[]): Promise<string> {
-    const lines: string[] = []
-    const tidegate = new Command('tidegate').exitOverride().configureOutput({ writeErr: () => {} })
-    registerSchemaCommand(tidegate, { say: (text) => lines.push(text) })
-    await tidegate.parseAsync(['schema', ...words], { from: 'user' })
-    return lines.join('\n')
-  }
 
   test('it says what it has done, for people and for programs', async () => {
     const database = ['--database', urlAs('owner', url)]

@@ -36,7 +36,10 @@ export function startReleasing({ storage, parkingIn, groups, clock, log }: Relea
     try {
       for (const group of groups())
         for (const code of awaitedCodes)
-          await storage.transaction((tx) => parkingIn(tx).release(group, { code }), stopping.signal)
+          await storage.transaction(
+            (tx) => parkingIn(tx).release(group, { code, retrying: true }),
+            stopping.signal,
+          )
       return true
     } catch (error) {
       if (!isAbort(error))

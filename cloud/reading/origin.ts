@@ -46,8 +46,9 @@ export function folderOrigin(folder: string): SchemaOrigin {
       seen = marks
       // Half of what somebody copies could be used as well, and would be something that nobody has made.
       if (marks === read || !isAtRest) return undefined
+      const found = take()
       read = marks
-      return take()
+      return found
     },
   }
 }

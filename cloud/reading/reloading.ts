@@ -21,46 +21,15 @@ export interface ReloadingOptions {
  * Looks for other schemas now and then, until closed, and has them used from one event to the next. What cannot be used is told once, and
  * the schemas of before stay in use; so they do while the origin cannot be read.
  */
-export function startReloading({ schemas, origin, clock, log }: ReloadingOptions): {
-  close(): Promise<void>
-} {
+export function startReloading(options: ReloadingOptions): { close(): Promise<void> } {
   const stopping = new AbortController()
-  let told: string | undefined
-
-  function tell(error: unknown, found?: FoundSchemas): void {
-    schemas.refused(error)
-    const text = `${codeOf(error)} ${messageOf(error)}`
-    if (text === told) return
-    told = text
-    const { digest, revision } = found ?? {}
-    log.error(
-      { code: codeOf(error), ...(found && { digest, revision }) },
-      `schemas that cannot be used, so that those of before stay in use: ${messageOf(error)}`,
-    )
-  }
-
-  async function look(): Promise<void> {
-    let found: FoundSchemas | undefined
-    try {
-      found = await origin.look()
-    } catch (error) {
-      return tell(error)
-    }
-    if (found === undefined) return
-    try {
-      const isOther = await schemas.take(found)
-      told = undefined
-      if (isOther) log.info({ digest: found.digest, revision: found.revision }, 'other schemas are in use')
-    } catch (error) {
-      tell(error, found)
-    }
-  }
+  const looking = new Looking(options)
 
   async function run(): Promise<void> {
     for (;;) {
       try {
-        await clock.sleep(lookEveryMs, stopping.signal)
-        await look()
+        await options.clock.sleep(lookEveryMs, stopping.signal)
+        await looking.look()
       } catch (error) {
         if (isAbort(error)) return
         throw error
@@ -74,5 +43,62 @@ export function startReloading({ schemas, origin, clock, log }: ReloadingOptions
       stopping.abort()
       return running
     },
+  }
+}
+
+class Looking {
+  readonly #options: ReloadingOptions
+  #told: string | undefined
+  /** Why what was found last is not in use. */
+  #refusal: unknown
+  #isUnreadable = false
+
+  constructor(options: ReloadingOptions) {
+    this.#options = options
+  }
+
+  async look(): Promise<void> {
+    const { schemas, log } = this.#options
+    const found = await this.#find()
+    if (found === undefined) return
+    const { digest, revision } = found
+    try {
+      const isOther = await schemas.take(found)
+      this.#refusal = this.#told = undefined
+      if (isOther) log.info({ digest, revision }, 'other schemas are in use')
+    } catch (error) {
+      this.#refusal = error
+      this.#tell(error, { digest, revision })
+    }
+  }
+
+  /** What was found, if it is another; whether anything could be read is seen at once. */
+  async #find(): Promise<FoundSchemas | undefined> {
+    const { schemas, origin } = this.#options
+    try {
+      const found = await origin.look()
+      if (this.#isUnreadable) {
+        schemas.refused(this.#refusal)
+        this.#told = undefined
+        this.#isUnreadable = false
+      }
+      return found
+    } catch (error) {
+      this.#isUnreadable = true
+      this.#tell(error)
+      return undefined
+    }
+  }
+
+  #tell(error: unknown, which: object = {}): void {
+    const { schemas, log } = this.#options
+    schemas.refused(error)
+    const text = `${codeOf(error)} ${messageOf(error)}`
+    if (text === this.#told) return
+    this.#told = text
+    log.error(
+      { code: codeOf(error), ...which },
+      `schemas that cannot be used, so that those of before stay in use: ${messageOf(error)}`,
+    )
   }
 }

@@ -50,7 +50,7 @@ export interface Schemas extends SchemaParts {
    * @throws TidegateError `SCHEMA_FOLDER` | `SCHEMA_WANTED`: they cannot be used, and those of before are
    */
   take(found: FoundSchemas): Promise<boolean>
-  /** What was there could not be read, or used. */
+  /** What is there cannot be read, or used; undefined: it can. */
   refused(error: unknown): void
   /** Others that cannot be used either: what this throws is why. */
   refuse(rule: (parts: Pick<SchemaParts, 'registry'>) => void): void
@@ -152,7 +152,8 @@ class LiveSchemas implements Schemas {
   }
 
   refused(error: unknown): void {
-    this.#inUse = { ...this.#inUse, fault: { code: codeOf(error), message: messageOf(error) } }
+    const fault = error === undefined ? undefined : { code: codeOf(error), message: messageOf(error) }
+    this.#inUse = { ...this.#inUse, fault }
   }
 
   refuse(rule: (parts: Pick<SchemaParts, 'registry'>) => void): void {

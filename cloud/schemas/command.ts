@@ -26,6 +26,7 @@ import { checkStored } from './gate/check-stored.ts'
 import { settledBy } from './gate/settled.ts'
 import { gateText } from './gate/told.ts'
 import { addSnapshots } from './snapshots.ts'
+import { addViews } from './views/command.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
@@ -38,6 +39,7 @@ Examples:
   tidegate schema list --json
   tidegate schema snapshot --key registry.pem --out schemas.snapshot
   tidegate schema types --check
+  tidegate schema views --config cloud.yaml
 
 Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
 
@@ -82,6 +84,7 @@ export function registerSchemaCommand(
   addApply(comparing(schema.command('apply')), parts)
   addSnapshots(schema, say)
   addTypes(schema)
+  addViews(schema, say)
 }
 
 function taking(command: Command): Command {

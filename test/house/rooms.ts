@@ -424,7 +424,19 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/schemas/compatibility',
       'cloud/schemas/gate',
       'cloud/schemas/language',
+      'cloud/schemas/views',
       'cloud/typing',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/schemas/views': {
+    sentence:
+      '`tidegate schema views`: a view of SQL for each event type, with a column for each member of its data',
+    mayImport: [
+      'cloud/schemas/language',
+      'cloud/registry',
+      'cloud/database',
+      'cloud/database/migrations',
       'cloud/database-choice.ts',
     ],
   },

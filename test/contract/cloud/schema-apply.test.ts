@@ -54,7 +54,7 @@ test('a folder is published, with what was done and who did it; again there is n
   expect((await readState(query())).revision).toBe(0)
   expect(await schema('apply', '--reason', 'rooms')).toEqual({
     text: expect.stringMatching(
-      /NEW {8}com\.acme\.climate\/1\.json[\s\S]*fine: 1 event types[\s\S]*the registry is at revision 1, [0-9a-f]{12}$/,
+      /NEW {8}com\.acme\.climate\/1\.json[\s\S]*fine: 1 event type,[\s\S]*the registry is at revision 1, [0-9a-f]{12}$/,
     ) as string,
     code: 0,
   })

@@ -1,4 +1,5 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
+import { checkAwaiting } from './check-awaiting.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { isSystemType, ledgerType, rejectedType } from '../../../src/contract/event.ts'
 import {
@@ -84,6 +85,7 @@ export function checkAll(world: World): void {
   checkNumberedOnce(world)
   checkEffects(world)
   checkDeadLetters(world)
+  checkAwaiting(world)
   checkWorkplace(world)
   checkFaulty(world)
   checkForgeries(world)

@@ -1,5 +1,5 @@
 import { type Chance, chance } from './chance.ts'
-import { pickFocus } from './focus.ts'
+import { pickAwaiting, pickFocus } from './focus.ts'
 import type { SendKind, Settings } from './settings.ts'
 import { deedKinds, type Fault, type FaultKind, faultKinds, faultSpecs } from './fault-kinds.ts'
 
@@ -47,7 +47,7 @@ export const activeMs = 60_000
 
 export function makePlan(seed: number): Plan {
   const random = chance(seed, 'plan')
-  const focus = pickFocus(chance(seed, 'focus'))
+  const focus = pickFocus(chance(seed, 'focus')) ?? pickAwaiting(chance(seed, 'narrow'))
   const failsForGood = chance(seed, 'disk').one(0.5)
   const made = makeSettings(random)
   const settings = {
@@ -62,6 +62,7 @@ export function makePlan(seed: number): Plan {
     onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>(['park', 'park', 'park', 'overtake']),
     workplace: chance(seed, 'workplace').one(1 / 8),
     ...makeVersions(chance(seed, 'versions'), made.devices),
+    awaitsOnly: false,
     ...focus?.settings,
   }
   return {
@@ -126,6 +127,7 @@ function makeSettings(
   | 'onFailure'
   | 'workplace'
   | 'newer'
+  | 'awaitsOnly'
   | 'learnsAtMs'
 > {
   const tight = random.one(0.35)

@@ -1,6 +1,7 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
-import { checkAwaiting } from './check-awaiting.ts'
+import { checkAwaiting, checkJudged } from './check-schemas.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
+import { schemasType } from '../../../src/contract/schemas-used.ts'
 import { isSystemType, ledgerType, rejectedType } from '../../../src/contract/event.ts'
 import {
   headers as names,
@@ -22,7 +23,7 @@ import type { World } from './world-view.ts'
 const ledgerEventsMax = 200
 
 /** What the gateway says itself: no bound stands in its way. */
-const ownTypes = [ledgerType, checkpointType]
+const ownTypes = [ledgerType, checkpointType, schemasType]
 
 /** G7, while it runs. */
 export function checkBounds(world: World): void {
@@ -86,6 +87,7 @@ export function checkAll(world: World): void {
   checkEffects(world)
   checkDeadLetters(world)
   checkAwaiting(world)
+  checkJudged(world)
   checkWorkplace(world)
   checkFaulty(world)
   checkForgeries(world)

@@ -86,6 +86,17 @@ export const mutations: readonly Mutation[] = [
     seed: 2,
   },
   {
+    name: 'schemas-named-late',
+    removed:
+      'that schemas are named in front of whatever is judged by them: they are named with the write after the next',
+    file: 'edge/outbox/writer/engine.js',
+    find: 'this.#core.schemas = schemas;',
+    replace:
+      "return this.#commands.submit({ kind: 'schemas' }).then(() => { this.#core.schemas = schemas; return this.#commands.submit({ kind: 'schemas' }); });",
+    breaks: ['G8'],
+    seed: 17,
+  },
+  {
     name: 'no-room-to-wait-for-a-schema',
     removed: 'the wait at the broker of what finds no room while most parked devices wait for a schema',
     file: 'cloud/parking/occupancy.js',

@@ -63,6 +63,7 @@ export function makePlan(seed: number): Plan {
     workplace: chance(seed, 'workplace').one(1 / 8),
     ...makeVersions(chance(seed, 'versions'), made.devices),
     awaitsOnly: false,
+    schemasEveryMs: makeSchemaChanges(chance(seed, 'schemas in use')),
     ...focus?.settings,
   }
   return {
@@ -91,6 +92,11 @@ function makeVersions(random: Chance, devices: readonly string[]): Pick<Settings
     newer: isMixed ? devices.filter(() => random.one(0.5)) : [],
     learnsAtMs: random.whole(5_000, activeMs),
   }
+}
+
+/** One run in eight has a gateway whose schemas change while it runs. */
+function makeSchemaChanges(random: Chance): number | undefined {
+  return random.one(1 / 8) ? random.pick([300, 2000, 9000]) : undefined
 }
 
 /** One run in four finds the parking full now and then. */
@@ -128,6 +134,7 @@ function makeSettings(
   | 'workplace'
   | 'newer'
   | 'awaitsOnly'
+  | 'schemasEveryMs'
   | 'learnsAtMs'
 > {
   const tight = random.one(0.35)

@@ -1,6 +1,7 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
 import { checkAwaiting, checkJudged } from './check-schemas.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
+import { awaitedCodes } from '../../../cloud/letters/story.ts'
 import { schemasType } from '../../../src/contract/schemas-used.ts'
 import { isSystemType, ledgerType, rejectedType } from '../../../src/contract/event.ts'
 import {
@@ -263,7 +264,8 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
     for (const letter of letters) {
       const event = JSON.parse(letter.body.toString()) as { id: string; type: string; partitionkey: string }
       const what = event.id.split('-')[0] ?? ''
-      const told = letter.failures
+      // To wait for a schema is told, and is no attempt.
+      const told = letter.failures.filter(({ code }) => !awaitedCodes.includes(code))
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       // What a former version wrote has its own story.
       if (letter.code === 'PARKING_FULL' || what === 'former') continue

@@ -23,6 +23,7 @@ import type { Submission } from '../../../edge/outbox/outbox.ts'
 import { deviceMinimum, gatewayName, type Settings } from '../plan/settings.ts'
 import { SimulatedProcess, type Wall } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
+import { activeMs } from '../plan/plan.ts'
 import { schemasOf, types } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 import type { Uplink } from './uplink.ts'
@@ -239,7 +240,9 @@ export class Gateway {
       .catch((error: unknown) => {
         if (codeOf(error) !== 'OUTBOX_CLOSED') throw error
       })
-    process.clock.after(schemasEveryMs, () => this.haveSchemas(process, outbox, true))
+    // Or nothing would ever be quiet.
+    if (this.parts.scheduler.nowMs < activeMs)
+      process.clock.after(schemasEveryMs, () => this.haveSchemas(process, outbox, true))
   }
 
   /** Signing takes its time, and the program may be gone before it has ended. */

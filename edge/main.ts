@@ -68,7 +68,7 @@ export interface StartedEdge {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
+ * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `SCHEMA_SNAPSHOT`, `SCHEMA_SNAPSHOT_MISSING`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(

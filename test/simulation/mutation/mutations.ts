@@ -755,7 +755,7 @@ export const mutations: readonly Mutation[] = [
     find: "return kind === 'park' || kind === 'hold';",
     replace: 'return false;',
     breaks: ['G6'],
-    seed: 90,
+    seed: 123,
   },
   {
     name: 'removed-without-effect',

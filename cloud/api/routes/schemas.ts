@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { schemaBodyBytesMax } from '../rules/settings.ts'
 import { digestOf } from '../../../src/schemas/lock.ts'
-import { readSchemas } from '../../../src/schemas/folder.ts'
-import { type RegistryState, sourceOf } from '../../registry/registry.ts'
+import { readTypeFile, typeFileName } from '../../../src/schemas/type-file.ts'
+import { filesByType, type RegistryState, typeOf, versionsIn } from '../../registry/registry.ts'
 import { type ApplyWish, signedElsewhere } from '../../schemas/apply/apply.ts'
 import { payload } from '../rules/payload.ts'
 import { Refusal } from '../rules/problem.ts'
@@ -56,30 +56,39 @@ const part = ({ schemas }: Parts) => offered(schemas, 'show or publish schemas')
 
 /** Those that the caller is for. */
 function isSeenBy({ types }: Caller, path: string): boolean {
-  return types === undefined || types.includes(path.split('/', 1)[0] as string)
+  return types === undefined || types.includes(typeOf(path))
 }
 
-function typesOf(state: RegistryState, caller: Caller): z.output<typeof typeItem>[] {
-  const { types } = readSchemas(sourceOf(state))
-  return [...types]
-    .filter(([type]) => isSeenBy(caller, type))
-    .map(([type, { settings, versions }]) => ({
-      type,
-      versions: [...versions.keys()].toSorted((one, other) => one - other),
-      retired: settings.retired,
-      compatibility: settings.compatibility,
-      owner: settings.owner ?? null,
-      description: settings.description ?? null,
-    }))
+type TypeItem = z.output<typeof typeItem>
+
+/** As its files say it; what is published was compiled before it was, and is not again for whoever asks. */
+function typeItemOf(type: string, files: ReadonlyMap<string, Uint8Array>): TypeItem {
+  const name = `${type}/${typeFileName}`
+  const bytes = files.get(name)
+  const { settings } = readTypeFile(bytes && Buffer.from(bytes).toString(), name)
+  return {
+    type,
+    versions: versionsIn(files.keys()),
+    retired: settings.retired,
+    compatibility: settings.compatibility,
+    owner: settings.owner ?? null,
+    description: settings.description ?? null,
+  }
 }
 
-const listed = new WeakMap<RegistryState, readonly z.output<typeof typeItem>[]>()
+const listed = new WeakMap<RegistryState, readonly TypeItem[]>()
 
-/** Of a state they are compiled once, whoever asks. */
-function knownTypes(state: RegistryState): readonly z.output<typeof typeItem>[] {
-  const known = listed.get(state) ?? typesOf(state, { actor: '', roles: [], local: true })
-  listed.set(state, known)
-  return known
+/** Of a state they are read once, whoever asks, with time for others in between: it is a cloud at work that is asked. */
+async function knownTypes(state: RegistryState): Promise<readonly TypeItem[]> {
+  const known = listed.get(state)
+  if (known !== undefined) return known
+  const types: TypeItem[] = []
+  for (const [type, files] of filesByType(state.files)) {
+    await new Promise((resume) => setImmediate(resume))
+    types.push(typeItemOf(type, files))
+  }
+  listed.set(state, types)
+  return types
 }
 
 const listSchemas = route({
@@ -99,7 +108,7 @@ const listSchemas = route({
       body: {
         revision: state.revision,
         digest: state.digest,
-        types: knownTypes(state).filter(({ type }) => isSeenBy(caller, type)),
+        types: (await knownTypes(state)).filter(({ type }) => isSeenBy(caller, type)),
         files: [...state.files]
           .filter(([path]) => isSeenBy(caller, path))
           .map(([path, bytes]) => ({ path, sha256: digestOf(bytes) })),
@@ -123,12 +132,14 @@ const showType = route({
   problems: ['SCHEMA_UNKNOWN', 'SCHEMA_REGISTRY'],
   async handle({ params: { type }, caller }, parts) {
     const state = await part(parts).state()
-    const found = knownTypes(state).find((one) => one.type === type)
-    if (found === undefined || !isSeenBy(caller, type)) throw noSuchSchema()
-    const files = [...state.files]
-      .filter(([path]) => path.startsWith(`${type}/`))
-      .map(([path, bytes]) => ({ path, sha256: digestOf(bytes), text: Buffer.from(bytes).toString() }))
-    return { body: { ...found, files } }
+    const own = filesByType(state.files).get(type)
+    if (own === undefined || !isSeenBy(caller, type)) throw noSuchSchema()
+    const files = [...own].map(([path, bytes]) => ({
+      path,
+      sha256: digestOf(bytes),
+      text: Buffer.from(bytes).toString(),
+    }))
+    return { body: { ...typeItemOf(type, own), files } }
   },
 })
 
@@ -306,7 +317,7 @@ const applyRoute = route({
     const wish: ApplyWish = { ...wishOf(body, caller), ...sign }
     const deed = deedOf(asked as Asked<unknown, unknown, unknown>, body.reason, wish)
     const { outcome, revision, digest, isSigned, judged } = await part(parts).apply(deed)
-    if (outcome === 'refused') throw refusedFor(judged.checked, judged.stored?.ok ?? true)
+    if (judged && outcome === 'refused') throw refusedFor(judged.checked, judged.stored?.ok ?? true)
     return { body: { outcome, revision, digest, isSigned } }
   },
 })

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { startReleasing } from '../../../cloud/parking/awaited.ts'
 import type { ParkingIn } from '../../../cloud/parking/parking.ts'
 import type { FoundSchemas, SchemaOrigin } from '../../../cloud/reading/origin.ts'
@@ -10,6 +10,7 @@ import type { Logger } from '../../../src/log.ts'
 import { silentLog } from '../../../src/log.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
+import { turnsDuring } from '../../support/turns.ts'
 
 const type = 'com.acme.climate'
 const requiring = (...required: string[]): string => JSON.stringify({ type: 'object', required })
@@ -64,6 +65,22 @@ describe('schemas that are in use', () => {
       await expect(schemas.take(found(texts))).rejects.toMatchObject({ code: 'SCHEMA_FOLDER' })
     expect(schemas.registry.versions(type)).toEqual([1, 2])
     expect(schemas.inUse.revision).toBe(1)
+  })
+
+  test('are taken type by type, with a turn for others after each; what is as before is not made again', async () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 50 }, (_, index) => [`com.acme.t${index}/1.json`, requiring('t')]),
+    )
+    const schemas = open()
+    const { turns } = await turnsDuring(() => schemas.take(found(many)))
+    expect(turns).toBeGreaterThanOrEqual(100)
+    const others = { ...many, 'com.acme.t7/2.json': requiring('t', 'c') }
+    const next = found(others, 2)
+    const parsed = vi.spyOn(JSON, 'parse')
+    const again = await turnsDuring(() => schemas.take(next))
+    expect([parsed.mock.calls.length, again.turns >= 100]).toEqual([2, true])
+    parsed.mockRestore()
+    expect([schemas.registry.latest('com.acme.t7'), schemas.registry.types.length]).toEqual([2, 50])
   })
 
   test('take a step for absent whose code is not here, and wait where it is needed', async () => {

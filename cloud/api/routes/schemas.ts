@@ -3,10 +3,11 @@ import { schemaBodyBytesMax } from '../rules/settings.ts'
 import { digestOf } from '../../../src/schemas/lock.ts'
 import { readTypeFile, typeFileName } from '../../../src/schemas/type-file.ts'
 import { filesByType, type RegistryState, typeOf, versionsIn } from '../../registry/registry.ts'
+import type { RevisionRecord } from '../../registry/registry-postgres.ts'
 import { type ApplyWish, signedElsewhere } from '../../schemas/apply/apply.ts'
 import { payload } from '../rules/payload.ts'
 import { Refusal } from '../rules/problem.ts'
-import type { Caller } from '../rules/roles.ts'
+import { type Caller, hasRight } from '../rules/roles.ts'
 import { time } from '../rules/shapes.ts'
 import { deedOf, offered, reason, refuseNarrowed, word } from './asking.ts'
 import { type Asked, type Parts, route, type Route } from './route.ts'
@@ -27,6 +28,8 @@ const typeItem = z.object({
 })
 const fileItem = z.object({ path: z.string(), sha256: z.string() })
 
+const ofDeeds = { description: 'for those with the right deeds, who are for all types' }
+
 const registryAnswer = z.object({
   ...revisionName,
   types: z.array(typeItem),
@@ -35,8 +38,8 @@ const registryAnswer = z.object({
     z.object({
       ...revisionName,
       appliedAt: time,
-      actor: z.string(),
-      reason: z.string(),
+      actor: z.string().optional().meta(ofDeeds),
+      reason: z.string().optional().meta(ofDeeds),
       isSigned: z.boolean(),
     }),
   ),
@@ -91,6 +94,17 @@ async function knownTypes(state: RegistryState): Promise<readonly TypeItem[]> {
   return types
 }
 
+/** Who has published, and why, is a deed like any; its reason may be about types that others are for. */
+function revisionFor(caller: Caller, { actor, reason, ...revision }: RevisionRecord) {
+  const isShown = hasRight(caller, 'deeds') && caller.types === undefined
+  return isShown ? { ...revision, actor, reason } : revision
+}
+
+/** Its message names files, of whichever type. */
+function faultFor({ types }: Caller, { code, message }: { code: string; message: string }) {
+  return { code, message: types === undefined ? message : 'what is there now cannot be used' }
+}
+
 const listSchemas = route({
   method: 'get',
   path: '/v1/schemas',
@@ -112,8 +126,15 @@ const listSchemas = route({
         files: [...state.files]
           .filter(([path]) => isSeenBy(caller, path))
           .map(([path, bytes]) => ({ path, sha256: digestOf(bytes) })),
-        revisions: await desk.revisions(20),
-        inUse: { origin, revision, digest, types, absent, fault },
+        revisions: (await desk.revisions(20)).map((one) => revisionFor(caller, one)),
+        inUse: {
+          origin,
+          revision,
+          digest,
+          types,
+          absent: absent.filter((step) => isSeenBy(caller, step)),
+          fault: fault && faultFor(caller, fault),
+        },
       },
     }
   },
@@ -273,7 +294,14 @@ const checkSchemas = route({
   bodyBytesMax: schemaBodyBytesMax,
   asks: true,
   answer: verdict,
-  problems: ['SCHEMA_PUBLISHED', 'SCHEMA_REGISTRY', 'SCHEMA_REGISTRY_FULL', 'OUT_OF_SCOPE', 'TOOK_TOO_LONG'],
+  problems: [
+    'SCHEMA_FOLDER',
+    'SCHEMA_PUBLISHED',
+    'SCHEMA_REGISTRY',
+    'SCHEMA_REGISTRY_FULL',
+    'OUT_OF_SCOPE',
+    'TOOK_TOO_LONG',
+  ],
   async handle({ body, caller }, parts) {
     return { body: await part(parts).judge(wishOf(body, caller)) }
   },
@@ -302,6 +330,7 @@ const applyRoute = route({
   answer: applyAnswer,
   problems: [
     'SCHEMA_REFUSED',
+    'SCHEMA_FOLDER',
     'SCHEMA_PUBLISHED',
     'SCHEMA_REGISTRY',
     'SCHEMA_REGISTRY_FULL',

@@ -56,7 +56,8 @@ function groupTexts(group: StoredGroup, { version }: StoredVerdict): string[] {
 
 function placeText({ cursor, source, recordedTime, code, fault, value }: FailingEvent): string {
   const device = source.replace(/^\/devices\//, '')
-  return `${cursor} (${device}, ${recordedTime}: ${fault}${value === undefined ? '' : `, and is ${value}`}; ${code})`
+  const said = value === undefined ? '' : code === 'UPCAST_FAILED' ? `: ${value}` : `, and is ${value}`
+  return `${cursor} (${device}, ${recordedTime}: ${fault}${said}; ${code})`
 }
 
 function advice(version: number, named: number | undefined): string {

@@ -57,9 +57,18 @@ test('what is published can be read, a type with its files and a version with it
     revision: 2,
     types: [{ type: 'com.acme.climate', versions: [1, 2], owner: 'ann', compatibility: 'BACKWARD' }],
     files: [{ path: climate.path }, { path: hotter.path }, { path: 'com.acme.climate/type.yaml' }],
-    revisions: [{ revision: 2, actor: 'token:a-registrar', reason: 'rooms' }, { revision: 1 }],
+    revisions: [{ revision: 2 }, { revision: 1 }],
     inUse: { origin: 'none', digest: null },
   })
+  // Who has published, and why, is a deed.
+  const named = { revision: 2, actor: 'token:a-registrar', reason: 'rooms' }
+  const byRole = async (role: 'viewer' | 'auditor', more?: { types: string[] }) =>
+    ((await json('/v1/schemas', await served.tokenOf(role, more))) as { revisions: object[] }).revisions[0]
+  expect(await byRole('auditor')).toMatchObject(named)
+  for (const seen of [await byRole('viewer'), await byRole('auditor', { types: ['com.acme.climate'] })]) {
+    expect(seen).not.toHaveProperty('actor')
+    expect(seen).not.toHaveProperty('reason')
+  }
   expect(await json('/v1/schemas/com.acme.climate', viewer)).toMatchObject({ files: [climate, hotter, {}] })
   expect(await json('/v1/schemas/com.acme.climate/2', viewer)).toMatchObject({
     schema: JSON.parse(hotter.text) as object,
@@ -95,6 +104,8 @@ test('files are judged without being published; what breaks is refused, and says
   ])
   const rewritten = await apply([{ ...climate, text: temperature(120) }])
   expect([rewritten.status, await rewritten.json()]).toMatchObject([409, { code: 'SCHEMA_PUBLISHED' }])
+  const junk = await apply([{ path: 'com.acme.climate/upcast/../../../x.js', text: '1' }])
+  expect([junk.status, await junk.json()]).toMatchObject([422, { code: 'SCHEMA_FOLDER' }])
   expect(await json('/v1/schemas')).toMatchObject({ revision: 1 })
 })
 

@@ -96,7 +96,7 @@ describe('schemas that are in use', () => {
   })
 })
 
-function looking(looks: (() => FoundSchemas | undefined)[]) {
+function looking(looks: ((inAnyCase?: boolean) => FoundSchemas | undefined)[]) {
   const clock = new FakeClock()
   const told: string[] = []
   const log = { ...silentLog, error: ({ code }: { code: string }) => told.push(code) } as unknown as Logger
@@ -104,7 +104,7 @@ function looking(looks: (() => FoundSchemas | undefined)[]) {
   const origin: SchemaOrigin = {
     kind: 'registry',
     read: async () => found(first),
-    look: async () => looks.shift()?.(),
+    look: async (inAnyCase) => looks.shift()?.(inAnyCase),
   }
   const running = startReloading({ schemas, origin, clock, log })
   const next = async (): Promise<void> => {
@@ -147,6 +147,27 @@ describe('looking for others', () => {
     await next()
     expect(schemas.inUse).toMatchObject({ revision: 3, fault: undefined })
     await running.close()
+    await running.close()
+  })
+})
+
+describe('what could not be used', () => {
+  test('for a fault that passes is tried again as it is, every minute', async () => {
+    const asked: (boolean | undefined)[] = []
+    const later = (inAnyCase?: boolean): FoundSchemas | undefined => {
+      asked.push(inAnyCase)
+      return inAnyCase === true ? found(second, 2) : undefined
+    }
+    const unread = (): FoundSchemas => {
+      const { source, ...rest } = found(second, 2)
+      return { ...rest, source: { ...source, faults: [`${type}/2.json: EIO`] } }
+    }
+    const { schemas, running, next } = looking([unread, ...Array.from({ length: 13 }, () => later)])
+    await schemas.take(found(first))
+    for (let look = 0; look < 14; look++) await next()
+    expect(asked.indexOf(true)).toBe(11)
+    expect(asked.at(-1)).toBe(false)
+    expect(schemas.inUse).toMatchObject({ revision: 2, fault: undefined })
     await running.close()
   })
 })

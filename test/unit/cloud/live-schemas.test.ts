@@ -1,4 +1,8 @@
 import { describe, expect, test, vi } from 'vitest'
+import type { Database } from '../../../cloud/database/database-postgres.ts'
+import { goOnBehind } from '../../../cloud/failures.ts'
+import type { Start } from '../../../cloud/startup.ts'
+import { createScope } from '../../../src/lifecycle.ts'
 import { startReleasing } from '../../../cloud/parking/awaited.ts'
 import type { ParkingIn } from '../../../cloud/parking/parking.ts'
 import type { FoundSchemas, SchemaOrigin } from '../../../cloud/reading/origin.ts'
@@ -173,6 +177,22 @@ describe('what could not be used', () => {
 })
 
 describe('what waits for schemas', () => {
+  test('is released when the cloud begins to listen: others may have come before', async () => {
+    let asked = 0
+    const database = {
+      connect() {
+        asked += 1
+        return Promise.reject(new Error('down'))
+      },
+    } as unknown as Database
+    const scope = createScope()
+    const start = { scope, clock: new FakeClock(), log: silentLog } as unknown as Start
+    goOnBehind(start, open(), { database, groups: [{ name: 'alerts' }] })
+    await settled()
+    expect(asked).toBe(1)
+    await scope.close()
+  })
+
   test('is released by code in each group, again later for what was in hand, and when the database is back', async () => {
     const clock = new FakeClock()
     const asked: string[] = []

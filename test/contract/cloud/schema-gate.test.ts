@@ -259,6 +259,8 @@ describe('the gate over what is stored', () => {
   test('of what is not accepted, or of another type, nothing is counted', async () => {
     await bench.store([reading(0, 999)], 'rejected')
     await bench.store([reading(1, 20), reading(2, 999, { type: 'com.acme.other' })])
+    const whole = await judge(two(upTo(150)))
+    expect(whole.verdicts[0]).toMatchObject({ groups: [{ stored: 1, failing: 0 }] })
     await shaped()
     const { ok, verdicts } = await judge(two(upTo(150)))
     expect(ok).toBe(true)

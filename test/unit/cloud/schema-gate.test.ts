@@ -6,6 +6,7 @@ import { storedGate } from '../../../cloud/schemas/gate/stored-gate.ts'
 import { partsOf } from '../../../cloud/schemas/gate/stored-postgres.ts'
 import type { Stored } from '../../../cloud/schemas/gate/stored.ts'
 import { Random } from '../../../cloud/schemas/documents/random.ts'
+import { TidegateError } from '../../../src/errors.ts'
 import { documentsNear, pairs } from '../../support/cloud/schemas/pairs.ts'
 import { schemasOf } from '../../support/cloud/schemas/sources.ts'
 import { type FakeEvent, fakeStored, type FakeStored } from '../../support/fakes/stored.ts'
@@ -191,6 +192,46 @@ describe('which versions are asked', () => {
     const { ok, verdicts } = await judge(fakeStored([event(25, 1), event(15, 2)]), files)
     expect(ok).toBe(false)
     expect(verdicts[0]?.groups.map(({ standing }) => standing)).toEqual(['accepted', 'fails'])
+  })
+
+  test('what an upcaster is to bring forward is read, also where the new version would take it as it is', async () => {
+    const folder = schemasOf({ [`${type}/1.json`]: upTo(30), [`${type}/2.json`]: upTo(30) })
+    const tenfold = (data: unknown): unknown => ({ t: (data as { t: number }).t * 10 })
+    const upcasts = { find: () => ({ from: 1, to: 2, apply: tenfold }) }
+    const stored = fakeStored([event(2, 1), event(6, 1)], { shaped: 2 })
+    const { ok, verdicts } = await storedGate(stored).judge(folder, compared, { upcasts })
+    expect(ok).toBe(false)
+    expect(verdicts).toMatchObject([{ groups: [{ stored: 2, failing: 1, first: { id: 'id-1' } }] }])
+  })
+
+  test('an event that waits for the code of an upcaster is none that passes', async () => {
+    const folder = schemasOf({ [`${type}/1.json`]: upTo(30), [`${type}/2.json`]: upTo(30) })
+    const awaiting = (): never => {
+      throw new TidegateError('SCHEMA_UNKNOWN', {
+        message: 'its code is not here',
+        retryable: true,
+        hint: '',
+      })
+    }
+    const upcasts = { find: () => ({ from: 1, to: 2, apply: awaiting }) }
+    const stored = fakeStored([event(5, 1), event(6, 1)])
+    const { ok, verdicts } = await storedGate(stored).judge(folder, compared, { upcasts })
+    expect(ok).toBe(false)
+    expect(verdicts).toMatchObject([{ groups: [{ stored: 2, failing: 2, standing: 'fails' }] }])
+  })
+
+  test('an event that names no version and fits a newer one waits, and does not fail', async () => {
+    const files = {
+      [`${type}/1.json`]: { type: 'object', required: ['old'] },
+      [`${type}/2.json`]: { type: 'object', required: ['old', 't'] },
+      [`${type}/3.json`]: { type: 'object', required: ['new'] },
+    }
+    const folder = schemasOf(files)
+    const { verdicts } = await storedGate(fakeStored([{ data: { new: 1 }, recordedMs: mondayMs }])).judge(
+      folder,
+      compared,
+    )
+    expect(verdicts).toMatchObject([{ version: 2, groups: [{ version: undefined, stored: 1, failing: 0 }] }])
   })
 
   test('a letter that holds anything at all is no event that passes', async () => {

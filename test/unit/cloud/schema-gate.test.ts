@@ -158,6 +158,16 @@ const three = (mode: string): Record<string, unknown> => ({
   [`${type}/3.json`]: upTo(10),
 })
 
+const tenfold = (data: unknown): unknown => ({ t: (data as { t: number }).t * 10 })
+
+const awaiting = (): never => {
+  throw new TidegateError('SCHEMA_UNKNOWN', {
+    message: 'its code is not here',
+    retryable: true,
+    hint: '',
+  })
+}
+
 describe('which versions are asked', () => {
   const events = [event(5, 1), event(25, 1), event(15, 2), event(5, 3), event(12, 3)]
   const verdictOf = async (mode: string) => (await judge(fakeStored(events), three(mode))).verdicts
@@ -196,7 +206,6 @@ describe('which versions are asked', () => {
 
   test('what an upcaster is to bring forward is read, also where the new version would take it as it is', async () => {
     const folder = schemasOf({ [`${type}/1.json`]: upTo(30), [`${type}/2.json`]: upTo(30) })
-    const tenfold = (data: unknown): unknown => ({ t: (data as { t: number }).t * 10 })
     const upcasts = { find: () => ({ from: 1, to: 2, apply: tenfold }) }
     const stored = fakeStored([event(2, 1), event(6, 1)], { shaped: 2 })
     const { ok, verdicts } = await storedGate(stored).judge(folder, compared, { upcasts })
@@ -206,13 +215,6 @@ describe('which versions are asked', () => {
 
   test('an event that waits for the code of an upcaster is none that passes', async () => {
     const folder = schemasOf({ [`${type}/1.json`]: upTo(30), [`${type}/2.json`]: upTo(30) })
-    const awaiting = (): never => {
-      throw new TidegateError('SCHEMA_UNKNOWN', {
-        message: 'its code is not here',
-        retryable: true,
-        hint: '',
-      })
-    }
     const upcasts = { find: () => ({ from: 1, to: 2, apply: awaiting }) }
     const stored = fakeStored([event(5, 1), event(6, 1)])
     const { ok, verdicts } = await storedGate(stored).judge(folder, compared, { upcasts })

@@ -122,6 +122,7 @@ export const cloudConfigSchema = z
     schemas: z
       .strictObject({
         folder: z.string().optional(),
+        registry: z.enum(['folder', 'database']).default('folder'),
         unchecked: z.enum(['accept', 'reject']).default('accept'),
         wait: duration('24h', { max: '30d' }),
         formats: z.enum(['checked', 'annotation']).default('checked'),

@@ -240,7 +240,7 @@ export function upcastersOf(
 }
 
 /** What of a folder is not as its lock says: files that are not in it yet, and files that are gone. */
-function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; missing: string[] } {
+export function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; missing: string[] } {
   const names = [...digests.keys()].toSorted()
   return {
     unlocked: names.filter((name) => !lock?.has(name)),

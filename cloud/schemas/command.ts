@@ -1,6 +1,13 @@
+import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { TidegateError } from '../../src/errors.ts'
-import { readSchemaFolder, type SchemaFolder, usableSchemaFolder } from '../../src/schemas/folder.ts'
+import { untilSignal } from '../../src/lifecycle.ts'
+import {
+  readSchemaFolder,
+  readSchemas,
+  type SchemaFolder,
+  usableSchemaFolder,
+} from '../../src/schemas/folder.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
 import { registryOf } from '../../src/schemas/registry.ts'
 import { noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
@@ -11,10 +18,15 @@ import { visible } from '../../src/visible.ts'
 import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
+import { askingForRegistry, type RegistryChoice, withRegistry } from './apply/choosing.ts'
+import { addApply } from './apply/command.ts'
+import { besideEachOther, besideText } from './apply/list.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
 import { checkStored } from './gate/check-stored.ts'
 import { settledBy } from './gate/settled.ts'
 import { gateText } from './gate/told.ts'
+import { addSnapshots } from './snapshots.ts'
+import { addViews } from './views/command.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
@@ -23,8 +35,11 @@ Examples:
   tidegate schema check --stored --config cloud.yaml
   tidegate schema diff com.acme.climate 1 2
   tidegate schema add com.acme.climate climate-new.json
+  tidegate schema apply --reason 'rooms have a humidity' --key registry.key --config cloud.yaml
   tidegate schema list --json
+  tidegate schema snapshot --key registry.pem --out schemas.snapshot
   tidegate schema types --check
+  tidegate schema views --config cloud.yaml
 
 Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
 
@@ -42,6 +57,8 @@ export interface SchemaCommandParts {
   say?: (text: string) => void
   /** Something was found: the exit code is 1. */
   onFound?: () => void
+  /** Ends what takes long; by default with the process. */
+  until?: () => AbortSignal
 }
 
 type Parts = Required<SchemaCommandParts>
@@ -49,9 +66,13 @@ type Parts = Required<SchemaCommandParts>
 /** `tidegate schema` */
 export function registerSchemaCommand(
   program: Command,
-  { say = print, onFound = () => (process.exitCode = 1) }: SchemaCommandParts = {},
+  {
+    say = print,
+    onFound = () => (process.exitCode = 1),
+    until = () => untilSignal(process),
+  }: SchemaCommandParts = {},
 ): void {
-  const parts = { say, onFound }
+  const parts = { say, onFound, until }
   const schema = program
     .command('schema')
     .description('event types and their versions: what is there, and whether versions understand each other')
@@ -60,7 +81,10 @@ export function registerSchemaCommand(
   addDiff(schema, parts)
   addAdd(schema, parts)
   addList(schema, parts)
+  addApply(comparing(schema.command('apply')), parts)
+  addSnapshots(schema, say)
   addTypes(schema)
+  addViews(schema, say)
 }
 
 function taking(command: Command): Command {
@@ -187,9 +211,13 @@ function addAdd(schema: Command, { say, onFound }: Parts): void {
 }
 
 function addList(schema: Command, { say }: Parts): void {
-  taking(schema.command('list'))
-    .description('the event types of a folder, their versions, modes and owners')
-    .action((options: Choice) => {
+  askingForRegistry(taking(schema.command('list')))
+    .description(
+      'the event types of a folder, their versions, modes and owners; or what a registry has beside it',
+    )
+    .action(async (options: Choice & RegistryChoice) => {
+      const { config, database, api } = options
+      if ([config, database, api].some((one) => one !== undefined)) return listBeside(options, say)
       const folder = usableSchemaFolder(options.folder)
       const types = [...folder.types].map(([type, stored]) => {
         const { compatibility, owner, description, retired } = stored.settings
@@ -200,6 +228,22 @@ function addList(schema: Command, { say }: Parts): void {
       if (options.json) say(JSON.stringify({ types }))
       else say(types.map(typeText).join('\n'))
     })
+}
+
+/** Of a folder that is not there, the registry alone. */
+async function listBeside(options: Choice & RegistryChoice, say: Parts['say']): Promise<void> {
+  const folder = existsSync(options.folder)
+    ? usableSchemaFolder(options.folder)
+    : readSchemas({ name: options.folder, files: new Map(), faults: [], moduleAt: () => undefined })
+  const entering = {
+    formats: 'checked' as const,
+    moduleAt: folder.source.moduleAt,
+    signal: new AbortController().signal,
+  }
+  const listing = await withRegistry(options, entering, (door) => door.list())
+  const files = besideEachOther(listing, folder)
+  const { revision, digest } = listing
+  say(options.json ? JSON.stringify({ revision, digest, files }) : besideText(listing, files))
 }
 
 function typeText(one: {

@@ -1,3 +1,4 @@
+import { counted } from '../../src/units.ts'
 import type { Carried } from './carrying.ts'
 import type { CheckedFolder, Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
 import type { Finding } from './compatibility/findings.ts'
@@ -19,7 +20,11 @@ export function checkedText({ ok, faults, unlocked, missing, types, inTheWay }: 
     ...noteOf(one),
   ])
   const tried = comparisons.reduce((sum, one) => sum + one.tried, 0)
-  const count = `${types.length} event types, ${comparisons.length} comparisons, ${tried} generated documents`
+  const count = [
+    counted(types.length, 'event type'),
+    counted(comparisons.length, 'comparison'),
+    counted(tried, 'generated document'),
+  ].join(', ')
   const verdict = ok
     ? `fine: ${count}`
     : `not fine: ${count}, ${files.length} of files and ${inTheWay} of versions in the way`

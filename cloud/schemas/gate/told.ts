@@ -17,11 +17,14 @@ const labels: Readonly<Record<StoredStanding, string>> = {
 const indent = ' '.repeat(13)
 
 /** What a version makes of what is stored, as a person reads it. */
-export function gateText({ ok, upTo, withoutShapes, verdicts }: GateReport): string {
+export function gateText({ ok, upTo, withoutShapes, shapesAre, verdicts }: GateReport): string {
   const failing = verdicts.flatMap(({ groups }) => groups).reduce((sum, one) => sum + one.failing, 0)
   const stored = verdicts.flatMap(({ groups }) => groups).reduce((sum, one) => sum + one.stored, 0)
   return [
     ...(withoutShapes === undefined ? [] : [`NOTE       everything is read: ${withoutShapes}`]),
+    ...(shapesAre === undefined
+      ? []
+      : [`NOTE       the projection shapes is ${shapesAre}: what it has not counted was read`]),
     ...verdicts.map(verdictText),
     `stored: ${ok ? 'nothing in the way' : 'in the way'}: ${failing} of ${stored} events would fail, up to ${upTo}; what is stored after that was not looked at`,
   ].join('\n')
@@ -35,11 +38,20 @@ function verdictText(verdict: StoredVerdict): string {
     ...(others > 0 ? [`${wouldFail} of ${others} that failed for other reasons would be refused`] : []),
   ]
   return [
-    `${type} ${version}  what is stored: ${partitions.read.length} of ${partitions.there} partitions were read${partitions.read.length < partitions.there ? ', for the shapes exclude the others' : ''}`,
+    `${type} ${version}  what is stored: ${partitionsText(partitions)}`,
     ...(groups.length === 0 ? ['  fine       no event is stored that it is to read'] : []),
     ...groups.flatMap((group) => groupTexts(group, verdict)),
     ...(letters.length > 0 ? [`  letters    ${letters.join('; ')}`] : []),
   ].join('\n')
+}
+
+function partitionsText({ there, read, tails }: StoredVerdict['partitions']): string {
+  const others = there - read.length
+  return [
+    `${read.length} of ${there} partitions were read`,
+    ...(others > 0 ? [', for the shapes exclude the others'] : []),
+    ...(tails.length > 0 ? [` but for what came after them, which was read of ${tails.length}`] : []),
+  ].join('')
 }
 
 function groupTexts(group: StoredGroup, { version }: StoredVerdict): string[] {

@@ -2,7 +2,7 @@ import type { Event } from '../../../src/contract/event.ts'
 import { messageOf, TidegateError } from '../../../src/errors.ts'
 import { versionNamed } from '../../../src/schemas/fitting.ts'
 import { parseSchemaName, type SchemaRegistry } from '../../../src/schemas/registry.ts'
-import { linksBetween, type Upcasts } from '../../../src/schemas/upcast/chain.ts'
+import { type Link, linksBetween, type Upcasts } from '../../../src/schemas/upcast/chain.ts'
 import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
 import { schemaCheck } from '../../reading/schema-check.ts'
 
@@ -23,8 +23,8 @@ export interface EventJudge {
   ofStored(event: Event, version: number): EventFault | undefined
   /** The same of a dead letter: it is checked again first. What would wait is not handed over. */
   ofLetter(event: Event, version: number): EventFault | undefined
-  /** Whether anything is done to data of a version before it is handed over as the other. */
-  isBroughtForward(type: string, from: number, to: number): boolean
+  /** The way of data of a version before it is handed over as the other: from each version to the next. */
+  wayOf(type: string, from: number, to: number): Link[]
 }
 
 const faultLengthMax = 300
@@ -52,8 +52,7 @@ export function createEventJudge(registry: SchemaRegistry, upcasts: Upcasts): Ev
       const named = event.dataschema === undefined ? undefined : parseSchemaName(event.dataschema)
       return faultOf(fault, event, registry, named?.version ?? version)
     },
-    isBroughtForward: (type, from, to) =>
-      linksBetween(type, from, to, { registry, upcasts }).some(({ upcast }) => upcast !== undefined),
+    wayOf: (type, from, to) => linksBetween(type, from, to, { registry, upcasts }),
   }
 }
 

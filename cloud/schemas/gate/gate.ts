@@ -72,6 +72,8 @@ export interface StoredGroup {
   standing: StoredStanding
   /** Of whom accepted it. */
   because?: string
+  /** Where it fails: the steps from the version that they name to the one that is judged, as upcasters are called. */
+  steps?: readonly string[]
   /** The first that would fail, in the order of partitions and of history in each. */
   first?: FailingEvent
 }

@@ -6,6 +6,7 @@ import type {
   StoredStanding,
   StoredVerdict,
 } from './gate.ts'
+import { upcastFiles } from '../told.ts'
 import { storedRule } from './targets.ts'
 
 const labels: Readonly<Record<StoredStanding, string>> = {
@@ -55,27 +56,35 @@ function partitionsText({ there, read, tails }: StoredVerdict['partitions']): st
 }
 
 function groupTexts(group: StoredGroup, { version }: StoredVerdict): string[] {
-  const { version: named, stored, failing, standing, because, first } = group
+  const { version: named, stored, failing, standing, because, first, steps = [] } = group
   const events = `events ${named === undefined ? 'that name no version' : `of version ${named}`}`
   if (failing === 0) return [`  ${labels.fine} ${stored} ${events}`]
   return [
     `  ${labels[standing]} ${failing} of ${stored} stored ${events} would fail${first ? `, first at ${placeText(first)}` : ''}`,
     ...(standing === 'accepted' ? [`${indent}accepted in type.yaml: ${because ?? ''}`] : []),
     ...(standing === 'told' ? [`${indent}nobody has promised anything of them: no version was checked`] : []),
-    ...(standing === 'fails' ? [`${indent}${advice(version, named)}`] : []),
+    ...(standing === 'fails' ? [`${indent}${advice(version, named, steps)}`] : []),
   ]
 }
 
-function placeText({ cursor, source, recordedTime, code, fault, value }: FailingEvent): string {
+/** Where it is, and what is wrong with it, in one line. */
+export function placeText({
+  cursor,
+  source,
+  recordedTime,
+  code,
+  fault,
+  value,
+}: Omit<FailingEvent, 'value'> & { value?: string | undefined }): string {
   const device = source.replace(/^\/devices\//, '')
   return `${cursor} (${device}, ${recordedTime}: ${fault}${value === undefined ? '' : `, and is ${value}`}; ${code})`
 }
 
-function advice(version: number, named: number | undefined): string {
+function advice(version: number, named: number | undefined, steps: readonly string[]): string {
   const way =
     named === version
       ? `its gateway had another text of version ${version}`
-      : `bring them forward with upcast/${named ?? ''}-${version}.yaml, or let the version ask less`
+      : `bring them forward with ${upcastFiles(steps)}, or let the version ask less`
   return `${way}; or accept it in type.yaml: accepted: [{ version: ${version}, against: ${named ?? ''}, rule: ${storedRule}, path: "", reason: … }]`
 }
 

@@ -119,8 +119,8 @@ export class TypeGate {
     if (asked.length === 0) return false
     const { versions } = folder.types.get(this.#type) ?? { versions: new Map<number, { schema: unknown }>() }
     const others = [...versions.values()].map(({ schema }) => schema as Json)
-    const isBroughtForward = asked.some(({ version }) => judge.isBroughtForward(this.#type, named, version))
-    if (named !== unnamed && isBroughtForward) return true
+    const way = asked.flatMap(({ version }) => judge.wayOf(this.#type, named, version))
+    if (named !== unnamed && way.some(({ upcast }) => upcast !== undefined)) return true
     const shape = await stored.shape(top)
     const now = shape.find(({ pointer }) => pointer === '')
     // Meanwhile it may have grown: then it says less. It is in the making anew if it is of fewer.
@@ -187,8 +187,10 @@ export class TypeGate {
         if (count.failing === 0) return { version, ...count, standing: 'fine' }
         if (version === undefined) return { version, ...count, standing: 'told' }
         const because = acceptedOf(this.#parts.folder, target, version)
+        const way = this.#parts.judge.wayOf(this.#type, version, target.version)
+        const steps = way.map(({ from, to }) => `${from}-${to}`)
         return because === undefined
-          ? { version, ...count, standing: 'fails' }
+          ? { version, ...count, standing: 'fails', steps }
           : { version, ...count, standing: 'accepted', because }
       })
   }

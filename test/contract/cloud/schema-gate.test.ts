@@ -102,9 +102,10 @@ async function command(
   const dir = mkdtempSync(join(tmpdir(), 'tidegate-gate-'))
   const lines: string[] = []
   let code = 0
+  const published = Object.keys(files).filter((name) => !name.endsWith('type.yaml'))
   await allReadable(owner)
   try {
-    for (const [name, bytes] of sourceOf(locked(files, Object.keys(files))).files) {
+    for (const [name, bytes] of sourceOf(locked(files, published)).files) {
       mkdirSync(dirname(join(dir, name)), { recursive: true })
       writeFileSync(join(dir, name), bytes)
     }
@@ -330,10 +331,18 @@ describe('the gate over what is stored', () => {
 
   test('what is found of open models counts, with --strict, if something stored fails', async () => {
     await bench.store([reading(0, 20, { data: { temperature: 20, site: 7 } })])
-    const { text, code } = await command(two(upTo(500, { site: { type: 'string' } })), '--strict')
-    expect(text).toMatch(/settled by what is stored: 1 of 1 events of version 1 fail/)
+    const later = upTo(500, { site: { type: 'string' } })
+    const { text, code } = await command(two(later), '--strict')
+    expect(text).toMatch(
+      /not settled by what is stored: 1 of 1 event of version 1 fail, for this or for something else: first [^:]+ \(sensor-0, .*\/site must be string; UPCAST_MISSING\); --strict counts it/,
+    )
     expect(text).toMatch(/\/site must be string, and is 7/)
     expect(code).toBe(1)
+    const accepted = `accepted:\n  - { version: 2, against: 1, rule: stored, path: '', reason: nobody reads it }\n`
+    const told = await command(two(later, { [`${climate}/type.yaml`]: accepted }), '--strict')
+    expect(told.text).toMatch(/something else: first .*; accepted in type.yaml: nobody reads it/)
+    expect(told.text).toMatch(/^fine:/m)
+    expect(told.code).toBe(0)
   })
 
   test('a reading of many pages ends when it is told to', async () => {

@@ -5,9 +5,12 @@ import type { GateProgress, GateReport } from '../../../cloud/schemas/gate/gate.
 import { storedGate } from '../../../cloud/schemas/gate/stored-gate.ts'
 import { partsOf, postgresStored } from '../../../cloud/schemas/gate/stored-postgres.ts'
 import type { Stored } from '../../../cloud/schemas/gate/stored.ts'
+import { checkedText } from '../../../cloud/schemas/told.ts'
 import { gateText } from '../../../cloud/schemas/gate/told.ts'
 import type { Database, Session } from '../../../cloud/database/database-postgres.ts'
 import { Random } from '../../../cloud/schemas/documents/random.ts'
+import { registryOf } from '../../../src/schemas/registry.ts'
+import { loadUpcasts } from '../../../src/schemas/upcast/folder.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { documentsNear, pairs } from '../../support/cloud/schemas/pairs.ts'
 import { schemasOf } from '../../support/cloud/schemas/sources.ts'
@@ -34,7 +37,16 @@ const compared: CheckedFolder = {
       type,
       mode: 'BACKWARD',
       comparisons: [
-        { type, version: 2, against: 1, direction: 'BACKWARD', answer: 'compatible', tried: 0, findings: [] },
+        {
+          type,
+          version: 2,
+          against: 1,
+          direction: 'BACKWARD',
+          answer: 'compatible',
+          tried: 0,
+          findings: [],
+          steps: ['1-2'],
+        },
       ],
     },
   ],
@@ -190,6 +202,25 @@ describe('which versions are asked', () => {
     const { ok, verdicts } = await judge(fakeStored([event(5, 9)]), three('BACKWARD'))
     expect(ok).toBe(true)
     expect(verdicts).toMatchObject([{ groups: [] }])
+  })
+
+  test('what could bring old events forward is named step by step, as the folder takes it', async () => {
+    const files = { ...three('BACKWARD_TRANSITIVE'), [`${type}/2.json`]: upTo(40) }
+    const folder = schemasOf(files)
+    const checked = checkFolder(folder, [])
+    const told = [
+      checkedText(checked),
+      gateText(await storedGate(fakeStored([event(25, 1)])).judge(folder, checked)),
+    ]
+    for (const text of told) {
+      expect(text).toMatch(/with upcast\/1-2\.yaml and upcast\/2-3\.yaml[,;] or/)
+      expect(text).not.toMatch(/1-3\.yaml/)
+    }
+    const steps = Object.fromEntries(
+      ['1-2', '2-3'].map((step) => [`${type}/upcast/${step}.yaml`, '- drop: /t\n']),
+    )
+    const { source, types } = schemasOf({ ...files, ...steps })
+    await expect(loadUpcasts(source, registryOf(types))).resolves.toBeDefined()
   })
 
   test('acceptance of one version is none of another', async () => {

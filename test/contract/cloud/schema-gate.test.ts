@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, type Database, type Session } from '../../../cloud/database/database-postgres.ts'
@@ -111,8 +111,14 @@ async function command(
     }
     const program = new Command('tidegate').exitOverride()
     registerSchemaCommand(program, { say: (text) => lines.push(text), onFound: () => (code = 1) })
-    const stored = ['--stored', '--folder', dir, '--database', bench.urlOf('reader')]
-    await program.parseAsync(['schema', 'check', ...stored, ...words], { from: 'user' })
+    const config = join(dir, '..', `${basename(dir)}.yaml`)
+    const schemas = { folder: dir, formats: 'annotation' }
+    writeFileSync(config, JSON.stringify({ database: { url: bench.urlOf('reader') }, schemas }))
+    const said = words.includes('as configured')
+      ? ['--config', config]
+      : ['--folder', dir, '--database', bench.urlOf('reader'), ...words]
+    await program.parseAsync(['schema', 'check', '--stored', ...said], { from: 'user' })
+    rmSync(config)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
@@ -343,6 +349,22 @@ describe('the gate over what is stored', () => {
     expect(told.text).toMatch(/something else: first .*; accepted in type.yaml: nobody reads it/)
     expect(told.text).toMatch(/^fine:/m)
     expect(told.code).toBe(0)
+  })
+
+  test('the folder, and how formats are read, are those of the configuration', async () => {
+    await bench.store([reading(0, 20, { data: { temperature: 20, site: 'nowhere' } })])
+    const site = (format: object) => upTo(500, { site: { type: 'string', ...format } })
+    const files = { [`${climate}/1.json`]: site({}), [`${climate}/2.json`]: site({ format: 'uuid' }) }
+    expect((await command(files)).code).toBe(1)
+    const { text, code } = await command(files, 'as configured')
+    expect(text).toMatch(/stored: nothing in the way: 0 of 1 events would fail/)
+    expect(code).toBe(0)
+  })
+
+  test('with files that are at fault it says that what is stored was not looked at', async () => {
+    const { text, code } = await command({ [`${climate}/1.json`]: { type: 'nothing' } })
+    expect(text).toMatch(/^stored: not looked at: with files that are at fault/m)
+    expect(code).toBe(1)
   })
 
   test('a reading of many pages ends when it is told to', async () => {

@@ -47,6 +47,8 @@ const upTo = (maximum: number, more: object = {}): object => ({
   required: ['temperature'],
 })
 
+const site = (format: object = {}): object => upTo(500, { site: { type: 'string', ...format } })
+
 const reading = (day: number, temperature: unknown, more: object = {}): Encoded =>
   ledger.next(`sensor-${day}`, {
     data: { temperature },
@@ -353,8 +355,7 @@ describe('the gate over what is stored', () => {
 
   test('the folder, and how formats are read, are those of the configuration', async () => {
     await bench.store([reading(0, 20, { data: { temperature: 20, site: 'nowhere' } })])
-    const site = (format: object) => upTo(500, { site: { type: 'string', ...format } })
-    const files = { [`${climate}/1.json`]: site({}), [`${climate}/2.json`]: site({ format: 'uuid' }) }
+    const files = { [`${climate}/1.json`]: site(), [`${climate}/2.json`]: site({ format: 'uuid' }) }
     expect((await command(files)).code).toBe(1)
     const { text, code } = await command(files, 'as configured')
     expect(text).toMatch(/stored: nothing in the way: 0 of 1 events would fail/)

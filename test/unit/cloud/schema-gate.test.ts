@@ -317,7 +317,7 @@ describe('what came after the shapes', () => {
     const [asIs, made, grown] = [
       await storedGate(stored).judge(folder, compared),
       await storedGate(anew).judge(folder, compared),
-      await storedGate({ ...stored, shape: later.shape }).judge(folder, compared),
+      await storedGate({ ...stored, shape: (key) => later.shape(key) }).judge(folder, compared),
     ]
     expect([asIs, made, grown].map(({ verdicts }) => verdicts[0]?.partitions.read.length)).toEqual([0, 12, 1])
     for (const one of [made, grown]) expect(essence(one)).toEqual(essence(asIs))

@@ -52,6 +52,19 @@ const byPointer = (rows: readonly ShapeRow[]): ShapeRow[] =>
 const rowAt = (rows: readonly ShapeRow[], pointer: string): ShapeRow | undefined =>
   rows.find((row) => row.pointer === pointer)
 
+const counts = ({ pointer, values }: ShapeRow): unknown => [pointer, values]
+
+const event = (version: number): ProjectedEvent =>
+  ({
+    type: 'com.acme.climate',
+    dataschema: `com.acme.climate/${version}`,
+    recordedtime: '2026-01-07T00:00:00Z',
+    data: 1,
+    cursor: `1.1.${version}`,
+  }) as ProjectedEvent
+
+const texts = (at: number): string[] => Array.from({ length: 50 }, (_, n) => `${at}-${n}`.padEnd(64, 'x'))
+
 const schemaTakes = (rows: readonly ShapeRow[], document: Json): boolean =>
   accepts(schemaOf(stored(rows)), document)
 
@@ -117,7 +130,6 @@ describe('the shape of data', () => {
   })
 
   test('has so much of all its values together, and says so (G7)', () => {
-    const texts = (at: number): string[] => Array.from({ length: 50 }, (_, n) => `${at}-${n}`.padEnd(64, 'x'))
     const wide = Object.fromEntries(Array.from({ length: 190 }, (_, at) => [`m${at}`, texts(at)]))
     const rows = shapeOf([wide])
     const kept = rows.flatMap(({ values }) => values ?? []).join('').length
@@ -126,7 +138,6 @@ describe('the shape of data', () => {
     expect(schemaTakes(rows, wide)).toBe(true)
     const again = Shape.of(stored(rows))
     again.add(wide, '1.1.2')
-    const counts = ({ pointer, values }: ShapeRow): unknown => [pointer, values]
     expect(byPointer(again.changed()).map(counts)).toEqual(byPointer(shapeOf([wide, wide])).map(counts))
   })
 
@@ -163,14 +174,6 @@ describe('the shape of data', () => {
 })
 
 describe('the projection shapes', () => {
-  const event = (version: number): ProjectedEvent =>
-    ({
-      type: 'com.acme.climate',
-      dataschema: `com.acme.climate/${version}`,
-      recordedtime: '2026-01-07T00:00:00Z',
-      data: 1,
-      cursor: `1.1.${version}`,
-    }) as ProjectedEvent
   const events = Array.from({ length: 320 }, (_, at) => event(at + 1))
 
   test('has so many shapes in memory at a time, however many a batch is about (G7)', async () => {

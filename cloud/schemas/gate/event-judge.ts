@@ -11,7 +11,7 @@ export interface EventFault {
   code: string
   /** Without a value of the data. */
   fault: string
-  /** JSON of what is refused; absent: it is not one place. */
+  /** JSON of what is refused, or of what an upcaster's code said of it; absent: it is not one place. */
   value?: string
 }
 
@@ -26,6 +26,9 @@ export interface EventJudge {
   /** The way of data of a version before it is handed over as the other: from each version to the next. */
   wayOf(type: string, from: number, to: number): Link[]
 }
+
+const cut = (text: string): string =>
+  text.length > valueLengthMax ? `${text.slice(0, valueLengthMax)}…` : text
 
 const faultLengthMax = 300
 const valueLengthMax = 60
@@ -62,9 +65,18 @@ function faultOf(error: unknown, event: Event, registry: SchemaRegistry, version
   // Of what an upcaster has made nothing is shown: it is not what is stored.
   const isOfData = code === 'SCHEMA_VIOLATION' || code === 'UPCAST_MISSING'
   const first = isOfData && registry.has(type, version) ? registry.firstFault(type, version, data) : undefined
-  if (first === undefined) return { code, fault: messageOf(error).slice(0, faultLengthMax) }
+  if (first === undefined) return { code, ...saidOf(error) }
   const said = `${first.instancePath || '/'} ${first.message ?? first.keyword}`
   return { code, fault: said.slice(0, faultLengthMax), ...valueAt(data, first.instancePath) }
+}
+
+/** What a function of somebody's says may quote the data. */
+function saidOf(error: unknown): Omit<EventFault, 'code'> {
+  if (!(error instanceof TidegateError) || error.cause === undefined)
+    return { fault: messageOf(error).slice(0, faultLengthMax) }
+  const own = messageOf(error.cause)
+  const [fault = ''] = messageOf(error).split(': ', 1)
+  return { fault, value: cut(JSON.stringify(own)) }
 }
 
 function valueAt(data: unknown, pointer: string): { value?: string } {
@@ -75,6 +87,5 @@ function valueAt(data: unknown, pointer: string): { value?: string } {
   }
   // What is missing in an object, or too much in it, is said by its name.
   if (value === undefined || (typeof value === 'object' && value !== null)) return {}
-  const text = JSON.stringify(value)
-  return { value: text.length > valueLengthMax ? `${text.slice(0, valueLengthMax)}…` : text }
+  return { value: cut(JSON.stringify(value)) }
 }

@@ -89,7 +89,7 @@ export interface FailingEvent {
   code: string
   /** What is wrong, without a value of the data. */
   fault: string
-  /** JSON of the value that is refused, cut; payload, which not everybody may see. Absent: it is not one place that is amiss. */
+  /** JSON of the value that is refused, or of what an upcaster's code said of it, cut; payload, which not everybody may see. Absent: it is not one place that is amiss. */
   value?: string
 }
 

@@ -77,7 +77,8 @@ export function placeText({
   value,
 }: Omit<FailingEvent, 'value'> & { value?: string | undefined }): string {
   const device = source.replace(/^\/devices\//, '')
-  return `${cursor} (${device}, ${recordedTime}: ${fault}${value === undefined ? '' : `, and is ${value}`}; ${code})`
+  const said = value === undefined ? '' : code === 'UPCAST_FAILED' ? `: ${value}` : `, and is ${value}`
+  return `${cursor} (${device}, ${recordedTime}: ${fault}${said}; ${code})`
 }
 
 function advice(version: number, named: number | undefined, steps: readonly string[]): string {

@@ -43,11 +43,12 @@ export const verdict = z.object({
       ok: z.boolean(),
       upTo: z.string(),
       withoutShapes: z.string().optional(),
+      shapesAre: z.string().optional(),
       verdicts: z.array(
         z.object({
           type: z.string(),
           version: z.int(),
-          partitions: z.object({ there: z.int(), read: z.array(z.string()) }),
+          partitions: z.object({ there: z.int(), read: z.array(z.string()), tails: z.array(z.string()) }),
           letters: z.object({
             refused: z.int(),
             wouldPass: z.int(),
@@ -61,6 +62,7 @@ export const verdict = z.object({
               failing: z.int(),
               standing: z.string(),
               because: z.string().optional(),
+              steps: z.array(z.string()).optional(),
               first: storedEvent.optional(),
             }),
           ),

@@ -34,7 +34,10 @@ export async function seenSchemas(options: SeenOptions): Promise<Seen> {
   const there = await orFault(async () => {
     const bytes = origin.kind === 'file' ? await readSnapshotFile(origin.file) : undefined
     if (bytes === undefined) return undefined
-    return snapshotState(openNewer(bytes, keys, (kept ?? noState).used), 'file', { ...options, before: kept })
+    return snapshotState(openNewer(bytes, keys, reader.floor ?? noState.used), 'file', {
+      ...options,
+      before: kept,
+    })
   })
   if (!kept && !there && origin.kind === 'file' && needsSchemas(options)) throw missingSnapshot(faults)
   const inUse = there ?? kept

@@ -240,6 +240,16 @@ describe('on the command line', () => {
     })
   })
 
+  test('it says what a type is called now of which another has taken the name away', async () => {
+    const database = ['--database', urlAs('owner', url)]
+    await views(...database)
+    mkdirSync(join(dir, 'com.acme-room'))
+    writeFileSync(join(dir, 'com.acme-room', '1.json'), JSON.stringify(of('t')))
+    expect(await views(...database)).toMatch(
+      /^removed +reading\.com_acme_room {2}com\.acme\.room, which is reading\.com_acme_room_[0-9a-f]{6} now$/m,
+    )
+  })
+
   test('--registry makes them of what is applied to the database, and not of a folder', async () => {
     await program('apply', '--folder', dir, '--database', urlAs('writer', url), '--reason', 'test')
     expect(await program('views', '--registry', '--database', urlAs('owner', url))).toMatch(

@@ -283,7 +283,14 @@ describe('an operator with an HTTP client', () => {
     }
     expect(checks).toEqual({
       edge: ['mqtt', 'outbox', 'uplink'],
-      cloud: ['database', 'broker.consume', 'broker.publish', 'group.history', 'projection.rollups.1'],
+      cloud: [
+        'database',
+        'broker.consume',
+        'broker.publish',
+        'schemas',
+        'group.history',
+        'projection.rollups.1',
+      ],
     })
   })
 

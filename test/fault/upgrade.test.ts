@@ -1,3 +1,4 @@
+import { Client } from 'pg'
 import { Connection } from 'rabbitmq-client'
 import { expect, test } from 'vitest'
 import { scrape } from '../../dev/watch/scrape.ts'
@@ -11,11 +12,32 @@ import { useRig } from './rig.ts'
 const eventsPerSecond = Number(process.env['TIDEGATE_UPGRADE_RATE'] ?? 500)
 const partitions = 4
 const groups = [{ group: 'history', types: ['#', 'dev.tidegate.#'] }]
+const waiting = { timeout: 60_000 }
 const rig = useRig({
   clouds: 2,
   partitions,
   cloudConfig: { sharing: { beat: '200ms', goneAfter: '1s' }, log: { level: 'debug' } },
 })
+
+/** What the edge says at its start, of its schemas and with its signature, is in history and not in queues that are about to be deleted. */
+async function startIsStored(): Promise<void> {
+  const client = new Client({ connectionString: rig.stack.databaseUrl })
+  await client.connect()
+  try {
+    await expect
+      .poll(async () => {
+        const { rows } = await client.query<{ count: number }>(
+          'select count(*)::int as count from tidegate.events',
+        )
+        const metrics = await scrape(`${rig.stack.edgeOps}/metrics`, AbortSignal.timeout(5000))
+        const sequence = metrics?.value('tidegate_edge_ledger_sequence') ?? 0
+        return sequence >= 2 && rows[0]?.count === sequence
+      }, waiting)
+      .toBe(true)
+  } finally {
+    await client.end()
+  }
+}
 
 /** The broker as a former version left it. */
 async function asBefore(): Promise<void> {
@@ -45,6 +67,7 @@ async function killAt(cloud: Program, step: string): Promise<void> {
 test('an upgrade of queues under load, killed with -9 on its way, loses nothing (G3, G5)', async () => {
   const [first, second] = rig.stack.clouds
   if (!first || !second) throw new Error('two clouds are needed')
+  await startIsStored()
   await Promise.all([first.stop(), second.stop()])
   await asBefore()
   const run = await rig.run({ eventsPerSecond })

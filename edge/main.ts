@@ -55,7 +55,10 @@ export interface EdgeParts {
 }
 
 export interface StartedEdge {
+  /** Of the first listener. */
   mqttPort: number
+  /** Of each listener, in their order. */
+  mqttPorts: readonly number[]
   opsPort: number
   /** Reads the files of `mqtt.tls` again and ends the connections of those who may no longer come in. Never rejects. */
   reload: () => Promise<void>
@@ -69,7 +72,7 @@ export interface StartedEdge {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
+ * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `USERS_*`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(
@@ -121,10 +124,13 @@ export async function runEdge(
     const ingest = createIngest({ ...way, ...surroundings, outbox, observer: ops.broker })
     const devices = { trust, rules: way.rules, ingest, observer: ops.broker }
     const broker = scope.own(await startBroker({ ...brokerSettings(config), ...surroundings, ...devices }))
-    ops.listening(broker.port)
-    log.info({ mqttPort: broker.port, opsPort: opsServer.port, dataDir }, 'the edge is running')
+    ops.listening(broker.ports)
+    log.info(
+      { mqttPort: broker.port, mqttPorts: broker.ports, opsPort: opsServer.port, dataDir },
+      'the edge is running',
+    )
     const reload = (): Promise<void> => trust.reload()
-    onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port, reload })
+    onStarted?.({ mqttPort: broker.port, mqttPorts: broker.ports, opsPort: opsServer.port, reload })
 
     await aborted(stopping)
     failed.signal.throwIfAborted()

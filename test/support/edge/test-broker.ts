@@ -10,6 +10,7 @@ import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.t
 import { loadDecoders } from '../../../edge/admission/codecs/route-decoders.ts'
 import { createAdmission } from '../../../edge/admission/admission.ts'
 import { type Broker, type BrokerOptions, startBroker } from '../../../edge/mqtt/broker-aedes.ts'
+import type { ListenerOptions } from '../../../edge/mqtt/entrance/gate.ts'
 import { type BrokerObserver, silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
 import { createIngest, type Ingest, type IngestOptions } from '../../../edge/admission/ingest.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
@@ -118,6 +119,8 @@ export interface TestBrokerOptions {
   /** Of `mqtt.tls`; default: those of the certificates. */
   files?: TrustFiles
   stale?: TrustOptions['stale']
+  /** Besides the one of certificates. */
+  listeners?: ListenerOptions[]
   routes?: Route[]
   subscribe?: string[]
   options?: Partial<BrokerOptions & IngestOptions>
@@ -182,8 +185,10 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
   const clients: MqttClient[] = []
   const inboxes = new Map<MqttClient, { all: string[]; retained: string[] }>()
   const options = {
-    host: '127.0.0.1',
-    port: 0,
+    listeners: [
+      { host: '127.0.0.1', port: 0, auth: 'certificate' as const, tls: true },
+      ...(given.listeners ?? []),
+    ],
     trust,
     connectionsMax: 50,
     handshakesMax: 50,

@@ -1,0 +1,365 @@
+import { X509Certificate } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import type { Clock } from '../../../src/clock.ts'
+import { codeOf, messageOf } from '../../../src/errors.ts'
+import type { AuthMethod } from '../../../src/contract/event.ts'
+import type { Derive } from '../../users/password.ts'
+import {
+  type Credential,
+  credentialOf,
+  type PasswordCredential,
+  sentMax,
+  sentWith,
+} from '../trust/credential.ts'
+import { Standing } from '../trust/standing.ts'
+import type { ReloadResult, Trust } from '../trust/trust.ts'
+import { Gate, type ListenerOptions, type Wrapped } from './gate.ts'
+import { Handshakes, type Place } from './handshakes.ts'
+import { claimOf, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
+import { introduce } from './introduction.ts'
+import { PasswordCheck } from './password-check.ts'
+import { Refusal, type RefusedConnection } from './refusal.ts'
+
+/** What is configured of the entrance. */
+export interface EntranceOptions {
+  /** One at the least; all of them share what stands below. */
+  listeners: readonly ListenerOptions[]
+  trust: Pick<Trust, 'inForce' | 'stale' | 'watch'>
+  connectionsMax: number
+  connectionsPerDeviceMax: number
+  /** Connections of which nobody knows yet whose they are, besides `connectionsMax`. */
+  handshakesMax: number
+  handshakeTimeoutMs: number
+  /** Of a packet, and so of one message of a WebSocket. */
+  packetBytesMax: number
+  clock: Clock
+  random: () => number
+  /** How passwords are looked at; default: scrypt. */
+  derive?: Derive
+}
+
+/** A ClientHello is longer, and so is a request for an upgrade. */
+const handshakeBytesMin = 64
+
+/** A device that was let in. */
+export interface Entered {
+  deviceId: string
+  authMethod: AuthMethod
+}
+
+export interface EntranceParts extends EntranceOptions {
+  /** A device whose certificate or password was verified, and which has a place. */
+  onConnection(stream: Duplex, entered: Entered): void
+  onRefused(reason: ConnectionRefusal, about: RefusedConnection): void
+  onCount(open: number): void
+  onReloaded(result: ReloadResult): void
+}
+
+export interface Entrance {
+  /** Of each listener, in their order. */
+  readonly ports: readonly number[]
+  /** No new connections; those that are open stay. */
+  close(): void
+  /** Ends those that are left, half made ones too. */
+  end(): void
+}
+
+/**
+ * The entrance, with all its listeners: one identity per connection, proven by a client certificate from our CA or by a password, and no more
+ * connections than are allowed (G7). Whichever way a device comes, it is the same device, and what it may have open is counted over all of them.
+ * @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED`
+ */
+export async function openEntrance(parts: EntranceParts): Promise<Entrance> {
+  const entrance = new GuardedEntrance(parts)
+  try {
+    // One after the other: of two that want one port, the second is told.
+    for (const gate of entrance.gates) await gate.listen()
+  } catch (error) {
+    entrance.end()
+    throw error
+  }
+  return entrance
+}
+
+/** One that has arrived, until it is known whose it is. */
+interface Visitor {
+  gate: Gate
+  place: Place
+  address: string
+}
+
+class GuardedEntrance implements Entrance {
+  readonly gates: readonly Gate[]
+  readonly #parts: EntranceParts
+  readonly #handshakes: Handshakes
+  readonly #passwords: PasswordCheck
+  readonly #standing: Standing
+  /** Those whose identity is known, by device. */
+  readonly #ofDevice = new Map<string, number>()
+  #established = 0
+  /** Half made ones too. */
+  readonly #sockets = new Set<Socket>()
+  /** Of each that is in its handshake. */
+  readonly #visitors = new WeakMap<Socket, Visitor>()
+  readonly #turnedAway = new WeakSet<Socket>()
+  /** Those whose handshake has not begun yet. */
+  readonly #toBegin: Socket[] = []
+  #isBeginning = false
+
+  constructor(parts: EntranceParts) {
+    this.#parts = parts
+    const { trust, clock } = parts
+    this.#standing = new Standing({ trust: () => trust.inForce, stale: trust.stale, clock })
+    this.#passwords = new PasswordCheck({ ...parts, users: () => trust.inForce.users })
+    this.#handshakes = new Handshakes({
+      max: parts.handshakesMax,
+      monotonicMs: () => clock.monotonicMs(),
+      random: parts.random,
+    })
+    this.gates = parts.listeners.map((listener) => this.#gateAt(listener))
+    trust.watch({
+      reloaded: (result) => {
+        // First of all, and whatever becomes of what is shown to those who come.
+        this.#standing.review()
+        parts.onReloaded(result)
+        for (const gate of this.gates) gate.renew()
+      },
+      passed: () => this.#standing.pass(),
+    })
+  }
+
+  get ports(): number[] {
+    return this.gates.map(({ port }) => port)
+  }
+
+  close(): void {
+    for (const gate of this.gates) gate.close()
+  }
+
+  end(): void {
+    this.close()
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #gateAt(listener: ListenerOptions): Gate {
+    const { trust, handshakeTimeoutMs, packetBytesMax } = this.#parts
+    const gate: Gate = new Gate({
+      ...listener,
+      trust,
+      handshakeTimeoutMs,
+      messageBytesMax: packetBytesMax,
+      onArrived: (socket) => this.#arrived(socket, gate),
+      onOpen: (transport, arrived) => void this.#opened(transport, arrived),
+      onFailed: (error, socket) => this.#failed(error, socket),
+    })
+    return gate
+  }
+
+  /** A connection for which there is no place costs no handshake. */
+  #arrived(socket: Socket, gate: Gate): void {
+    // Once asked for, Node remembers the address: a socket that was reset no longer knows it.
+    const address = socket.remoteAddress ?? 'unknown'
+    socket.on('error', () => {})
+    const { connectionsMax, handshakesMax } = this.#parts
+    if (this.#established >= connectionsMax)
+      return this.#turnAway(socket, 'connections-max', `${connectionsMax} connections are open`)
+    const place = this.#handshakes.enter({
+      address,
+      hasSpoken: () => socket.bytesRead >= (gate.options.tls ? handshakeBytesMin : 1),
+      displace: () => {
+        const detail = `${handshakesMax} connections are in their handshake, most of them of this source, and it had not finished its own`
+        this.#turnAway(socket, 'handshake-displaced', detail)
+      },
+    })
+    if (!place) {
+      const detail = `${handshakesMax} connections are in their handshake, most of them of this source`
+      return this.#turnAway(socket, 'handshakes-max', detail)
+    }
+    this.#sockets.add(socket)
+    this.#visitors.set(socket, { gate, place, address })
+    socket.once('close', () => {
+      place.leave()
+      this.#sockets.delete(socket)
+    })
+    this.#toBegin.push(socket)
+    if (!this.#isBeginning) this.#begin()
+  }
+
+  /**
+   * One handshake in a turn of the event loop: each costs a signature, and those who are let in have theirs to do between two (G7).
+   */
+  #begin(): void {
+    let socket = this.#toBegin.shift()
+    while (socket?.destroyed) socket = this.#toBegin.shift()
+    this.#isBeginning = socket !== undefined
+    if (!socket) return
+    setImmediate(() => this.#begin())
+    const visitor = this.#visitors.get(socket)
+    visitor?.place.begins()
+    visitor?.gate.begin(socket)
+  }
+
+  #turnAway(socket: Socket, reason: ConnectionRefusal, detail: string): void {
+    this.#turnedAway.add(socket)
+    this.#parts.onRefused(reason, { detail, address: socket.remoteAddress ?? 'unknown' })
+    socket.destroy()
+  }
+
+  #failed(error: Error, socket: Wrapped): void {
+    // It was told already why.
+    if (socket._parent && this.#turnedAway.has(socket._parent)) return
+    const reason = handshakeRefusal(codeOf(error))
+    this.#parts.onRefused(reason, { detail: oneLine(messageOf(error)), address: addressOf(socket) })
+    socket.destroy()
+  }
+
+  /** TLS is over, where there is TLS: whose is it? Its place is its own until that is known. Never rejects. */
+  async #opened(transport: Socket, arrived: Socket): Promise<void> {
+    // Until the broker listens, a reset must not be an unhandled error.
+    transport.on('error', () => {})
+    const visitor = this.#visitors.get(arrived)
+    if (!visitor) return void transport.destroy()
+    const { gate, place, address } = visitor
+    const over = new AbortController()
+    arrived.once('close', () => over.abort())
+    const deadline = gate.upgrades || gate.options.auth === 'password' ? this.#deadline(arrived) : undefined
+    let stream: Duplex = transport
+    try {
+      let shown: Credential | PasswordCredential | undefined
+      if (gate.options.auth === 'certificate') shown = this.#shownBy(transport as TLSSocket)
+      if (gate.upgrades) {
+        stream = await gate.upgrades.upgrade(transport)
+        stream.on('error', () => {})
+      }
+      shown ??= await introduce(stream, {
+        passwords: this.#passwords,
+        address,
+        signal: over.signal,
+        onConnect: () => deadline?.cancel(),
+      })
+      deadline?.cancel()
+      if (over.signal.aborted) return
+      this.#admit(transport, stream, shown)
+      place.leave()
+    } catch (error) {
+      deadline?.cancel()
+      place.leave()
+      if (!this.#turnedAway.has(arrived)) this.#refused(stream, address, error)
+    }
+  }
+
+  /** For what stands between TLS and the broker, and is the client's to do. */
+  #deadline(arrived: Socket): { cancel(): void } {
+    const { clock, handshakeTimeoutMs } = this.#parts
+    const timer = clock.after(handshakeTimeoutMs, () =>
+      this.#turnAway(arrived, 'no-connect', `no CONNECT has come in ${handshakeTimeoutMs} ms`),
+    )
+    arrived.once('close', () => timer.cancel())
+    return timer
+  }
+
+  #refused(stream: Duplex, address: string, error: unknown): void {
+    const refusal = error instanceof Refusal ? error : new Refusal('handshake-failed', messageOf(error))
+    const { reason, message, about, returnCode } = refusal
+    this.#parts.onRefused(reason, { detail: message, address, ...about })
+    // The upgrade has answered for itself, and ends when its answer has gone.
+    if (reason === 'websocket') return
+    if (returnCode === undefined || stream.destroyed) stream.destroy()
+    else stream.write(Buffer.of(0x20, 2, 0, returnCode), () => stream.destroy())
+  }
+
+  /** @throws Refusal */
+  #shownBy(socket: TLSSocket): Credential {
+    const certificate = socket.getPeerCertificate()
+    const identity = identify(certificate, verificationOf(socket))
+    if (!identity.ok) throw new Refusal(identity.reason, identity.detail, claimOf(certificate))
+    const { deviceId } = identity
+    return this.#vouchedFor(socket, { deviceId, leaf: new X509Certificate(certificate.raw) })
+  }
+
+  /**
+   * OpenSSL has found nothing against the certificate; what its CA or we have taken back since is looked at here, for every
+   * connection. Its own check of lists has one answer for a list out of date, whoever it is about, and that hides every other.
+   * What a client sends with its certificate is looked at where nothing of ours that is valid leads up from it, since Node loses native memory with each
+   * of these (300 KiB with eight of 10 KiB), and strangers write what they like into them.
+   * @throws Refusal
+   */
+  #vouchedFor(
+    socket: TLSSocket,
+    { deviceId, leaf }: { deviceId: string; leaf: X509Certificate },
+  ): Credential {
+    const { authorities } = this.#parts.trust.inForce.cas
+    let credential = credentialOf({ leaf, sent: [] }, deviceId, authorities)
+    let fault = this.#standing.faultOf(credential)
+    if (fault?.reason === 'unknown-ca' || fault?.reason === 'expired-certificate') {
+      const shown = socket.getPeerX509Certificate()
+      const sent = shown ? sentWith(shown) : []
+      if (sent.length > sentMax) fault.detail = `it sent more than ${sentMax} certificates with its own`
+      else {
+        credential = credentialOf({ leaf, sent }, deviceId, authorities)
+        fault = this.#standing.faultOf(credential)
+      }
+    }
+    if (fault) throw new Refusal(fault.reason, fault.detail, { deviceId })
+    return credential
+  }
+
+  /** @throws Refusal */
+  #admit(transport: Socket, stream: Duplex, shown: Credential | PasswordCredential): void {
+    const { deviceId } = shown
+    const authMethod = 'leaf' in shown ? 'certificate' : 'password'
+    const unavailable = authMethod === 'password' ? { returnCode: 3 } : {}
+    // It has taken its time since it showed a password, or a certificate before an upgrade.
+    const fault =
+      stream === transport && authMethod === 'certificate' ? undefined : this.#standing.faultOf(shown)
+    if (fault)
+      throw new Refusal(fault.reason, fault.detail, {
+        deviceId,
+        ...(authMethod === 'password' && { returnCode: 5 }),
+      })
+    const open = this.#ofDevice.get(deviceId) ?? 0
+    if (open >= this.#parts.connectionsPerDeviceMax) {
+      const detail = `the device has ${open} connections open`
+      throw new Refusal('connections-per-device-max', detail, { deviceId, ...unavailable })
+    }
+    const { connectionsMax } = this.#parts
+    if (this.#established >= connectionsMax)
+      throw new Refusal('connections-max', `${connectionsMax} connections are open`, {
+        deviceId,
+        ...unavailable,
+      })
+    this.#count(transport, deviceId)
+    this.#standing.enter(stream, shown)
+    transport.setNoDelay(true)
+    this.#parts.onConnection(stream, { deviceId, authMethod })
+  }
+
+  #count(socket: Socket, deviceId: string): void {
+    this.#ofDevice.set(deviceId, (this.#ofDevice.get(deviceId) ?? 0) + 1)
+    this.#parts.onCount(++this.#established)
+    socket.once('close', () => {
+      this.#parts.onCount(--this.#established)
+      const left = (this.#ofDevice.get(deviceId) ?? 1) - 1
+      if (left > 0) this.#ofDevice.set(deviceId, left)
+      else this.#ofDevice.delete(deviceId)
+    })
+  }
+}
+
+/** What the check of the certificate has found; undefined: it was accepted. */
+function verificationOf(socket: TLSSocket): string | undefined {
+  // Typed as an Error, in fact a code such as CERT_HAS_EXPIRED.
+  return socket.authorized ? undefined : String(socket.authorizationError)
+}
+
+/** Where a failed handshake came from: the TLS socket has forgotten it, the socket under it has not. */
+function addressOf(socket: Wrapped): string {
+  return socket.remoteAddress ?? socket._parent?.remoteAddress ?? 'unknown'
+}
+
+/** OpenSSL's errors come as `<thread>:error:<number>:<library>:<function>:<reason>:<file>:<line>:`. */
+function oneLine(detail: string): string {
+  return /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(detail)?.[1] ?? detail.trim()
+}

@@ -9,6 +9,8 @@ import { loadUsers } from '../users/users-file.ts'
 import { addDevice, removeDevice, renewPassword } from './change.ts'
 import { snippets } from './snippets.ts'
 
+type Say = (line: string) => void
+
 interface Place {
   users?: string
   config?: string
@@ -31,7 +33,7 @@ Examples:
 A running gateway knows of a change within some seconds, and ends the connections of a device that has no password any more, or another.`
 
 /** `tidegate devices` */
-export function registerDevicesCommand(program: Command): void {
+export function registerDevicesCommand(program: Command, say: Say = toStdout): void {
   const devices = program
     .command('devices')
     .description('devices of a gateway that show a password: add, list, remove, another password')
@@ -39,11 +41,11 @@ export function registerDevicesCommand(program: Command): void {
   reaching(devices.command('add'))
     .description('give a device a password; it is printed once, and kept nowhere')
     .argument('<name>', 'the device ID, which is its user name', deviceId)
-    .action((name: string, reached: Reached) => tellNew(name, reached, addDevice))
+    .action((name: string, reached: Reached) => tellNew(name, reached, addDevice, say))
   reaching(devices.command('password'))
     .description('give it another password; the one that it has counts no more')
     .argument('<name>', 'the device', deviceId)
-    .action((name: string, reached: Reached) => tellNew(name, reached, renewPassword))
+    .action((name: string, reached: Reached) => tellNew(name, reached, renewPassword, say))
   placed(devices.command('remove'))
     .description('take its password away; its connections end')
     .argument('<name>', 'the device', deviceId)
@@ -71,7 +73,8 @@ function reaching(command: Command): Command {
 async function tellNew(
   name: string,
   { host, ...place }: Reached,
-  give: (file: string, name: string, clock: typeof systemClock) => Promise<string>,
+  give: typeof addDevice,
+  say: Say,
 ): Promise<void> {
   const file = fileOf(place)
   const { port, tls } = listenerOf(place)
@@ -108,6 +111,6 @@ function deviceId(text: string): string {
   )
 }
 
-function say(line: string): void {
+function toStdout(line: string): void {
   process.stdout.write(`${line}\n`)
 }

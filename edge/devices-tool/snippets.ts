@@ -39,7 +39,10 @@ function espHome({ name, password, host, port, tls }: Access): string {
     `  topic_prefix: devices/${name}`,
     '  discovery: false',
   ]
-  return [...lines, ...(tls ? [`  certificate_authority: !secret mqtt_ca # the text of ${authority}`] : [])].join('\n')
+  return [
+    ...lines,
+    ...(tls ? [`  certificate_authority: !secret mqtt_ca # the text of ${authority}`] : []),
+  ].join('\n')
 }
 
 function shelly({ name, password, host, port, tls }: Access): string {

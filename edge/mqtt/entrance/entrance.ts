@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
@@ -6,18 +5,14 @@ import type { Clock } from '../../../src/clock.ts'
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { AuthMethod } from '../../../src/contract/event.ts'
 import type { Derive } from '../../users/password.ts'
-import {
-  type Credential,
-  credentialOf,
-  type PasswordCredential,
-  sentMax,
-  sentWith,
-} from '../trust/credential.ts'
+import type { Credential, PasswordCredential } from '../trust/credential.ts'
+import { CertificateCheck } from './certificate-check.ts'
+import { Seats } from './seats.ts'
 import { Standing } from '../trust/standing.ts'
 import type { ReloadResult, Trust } from '../trust/trust.ts'
 import { Gate, type ListenerOptions, type Wrapped } from './gate.ts'
 import { Handshakes, type Place } from './handshakes.ts'
-import { claimOf, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
+import { type ConnectionRefusal, handshakeRefusal } from './identity.ts'
 import { introduce } from './introduction.ts'
 import { PasswordCheck } from './password-check.ts'
 import { Refusal, type RefusedConnection } from './refusal.ts'
@@ -42,6 +37,9 @@ export interface EntranceOptions {
 
 /** A ClientHello is longer, and so is a request for an upgrade. */
 const handshakeBytesMin = 64
+
+/** Of a WebSocket, of which nobody knows yet whose it is: what its stream holds, what one read brings, and a CONNECT. */
+const unknownBytesMax = 160 * 1024
 
 /** A device that was let in. */
 export interface Entered {
@@ -96,9 +94,8 @@ class GuardedEntrance implements Entrance {
   readonly #handshakes: Handshakes
   readonly #passwords: PasswordCheck
   readonly #standing: Standing
-  /** Those whose identity is known, by device. */
-  readonly #ofDevice = new Map<string, number>()
-  #established = 0
+  readonly #certificates: CertificateCheck
+  readonly #seats: Seats
   /** Half made ones too. */
   readonly #sockets = new Set<Socket>()
   /** Of each that is in its handshake. */
@@ -112,6 +109,8 @@ class GuardedEntrance implements Entrance {
     this.#parts = parts
     const { trust, clock } = parts
     this.#standing = new Standing({ trust: () => trust.inForce, stale: trust.stale, clock })
+    this.#certificates = new CertificateCheck(trust, this.#standing)
+    this.#seats = new Seats(parts)
     this.#passwords = new PasswordCheck({ ...parts, users: () => trust.inForce.users })
     this.#handshakes = new Handshakes({
       max: parts.handshakesMax,
@@ -163,7 +162,7 @@ class GuardedEntrance implements Entrance {
     const address = socket.remoteAddress ?? 'unknown'
     socket.on('error', () => {})
     const { connectionsMax, handshakesMax } = this.#parts
-    if (this.#established >= connectionsMax)
+    if (this.#seats.areAllTaken)
       return this.#turnAway(socket, 'connections-max', `${connectionsMax} connections are open`)
     const place = this.#handshakes.enter({
       address,
@@ -228,11 +227,12 @@ class GuardedEntrance implements Entrance {
     let stream: Duplex = transport
     try {
       let shown: Credential | PasswordCredential | undefined
-      if (gate.options.auth === 'certificate') shown = this.#shownBy(transport as TLSSocket)
+      if (gate.options.auth === 'certificate') shown = this.#certificates.shownBy(transport as TLSSocket)
       if (gate.upgrades) {
         stream = await gate.upgrades.upgrade(transport)
         stream.on('error', () => {})
       }
+      const stopCounting = shown || !gate.upgrades ? undefined : this.#boundUnknown(transport, arrived)
       shown ??= await introduce(stream, {
         passwords: this.#passwords,
         address,
@@ -240,6 +240,7 @@ class GuardedEntrance implements Entrance {
         onConnect: () => deadline?.cancel(),
       })
       deadline?.cancel()
+      stopCounting?.()
       if (over.signal.aborted) return
       this.#admit(transport, stream, shown)
       place.leave()
@@ -260,6 +261,23 @@ class GuardedEntrance implements Entrance {
     return timer
   }
 
+  /** Of a WebSocket nothing is there to be read before a message is whole, which may be as long as a packet (G7). */
+  #boundUnknown(transport: Socket, arrived: Socket): () => void {
+    let bytes = 0
+    const count = (chunk: Buffer): void => {
+      bytes += chunk.length
+      if (bytes <= unknownBytesMax) return
+      transport.off('data', count)
+      this.#turnAway(
+        arrived,
+        'no-connect',
+        `it has sent more than ${unknownBytesMax} bytes before it was known whose they are`,
+      )
+    }
+    transport.on('data', count)
+    return () => void transport.off('data', count)
+  }
+
   #refused(stream: Duplex, address: string, error: unknown): void {
     const refusal = error instanceof Refusal ? error : new Refusal('handshake-failed', messageOf(error))
     const { reason, message, about, returnCode } = refusal
@@ -271,46 +289,9 @@ class GuardedEntrance implements Entrance {
   }
 
   /** @throws Refusal */
-  #shownBy(socket: TLSSocket): Credential {
-    const certificate = socket.getPeerCertificate()
-    const identity = identify(certificate, verificationOf(socket))
-    if (!identity.ok) throw new Refusal(identity.reason, identity.detail, claimOf(certificate))
-    const { deviceId } = identity
-    return this.#vouchedFor(socket, { deviceId, leaf: new X509Certificate(certificate.raw) })
-  }
-
-  /**
-   * OpenSSL has found nothing against the certificate; what its CA or we have taken back since is looked at here, for every
-   * connection. Its own check of lists has one answer for a list out of date, whoever it is about, and that hides every other.
-   * What a client sends with its certificate is looked at where nothing of ours that is valid leads up from it, since Node loses native memory with each
-   * of these (300 KiB with eight of 10 KiB), and strangers write what they like into them.
-   * @throws Refusal
-   */
-  #vouchedFor(
-    socket: TLSSocket,
-    { deviceId, leaf }: { deviceId: string; leaf: X509Certificate },
-  ): Credential {
-    const { authorities } = this.#parts.trust.inForce.cas
-    let credential = credentialOf({ leaf, sent: [] }, deviceId, authorities)
-    let fault = this.#standing.faultOf(credential)
-    if (fault?.reason === 'unknown-ca' || fault?.reason === 'expired-certificate') {
-      const shown = socket.getPeerX509Certificate()
-      const sent = shown ? sentWith(shown) : []
-      if (sent.length > sentMax) fault.detail = `it sent more than ${sentMax} certificates with its own`
-      else {
-        credential = credentialOf({ leaf, sent }, deviceId, authorities)
-        fault = this.#standing.faultOf(credential)
-      }
-    }
-    if (fault) throw new Refusal(fault.reason, fault.detail, { deviceId })
-    return credential
-  }
-
-  /** @throws Refusal */
   #admit(transport: Socket, stream: Duplex, shown: Credential | PasswordCredential): void {
     const { deviceId } = shown
     const authMethod = 'leaf' in shown ? 'certificate' : 'password'
-    const unavailable = authMethod === 'password' ? { returnCode: 3 } : {}
     // It has taken its time since it showed a password, or a certificate before an upgrade.
     const fault =
       stream === transport && authMethod === 'certificate' ? undefined : this.#standing.faultOf(shown)
@@ -319,39 +300,11 @@ class GuardedEntrance implements Entrance {
         deviceId,
         ...(authMethod === 'password' && { returnCode: 5 }),
       })
-    const open = this.#ofDevice.get(deviceId) ?? 0
-    if (open >= this.#parts.connectionsPerDeviceMax) {
-      const detail = `the device has ${open} connections open`
-      throw new Refusal('connections-per-device-max', detail, { deviceId, ...unavailable })
-    }
-    const { connectionsMax } = this.#parts
-    if (this.#established >= connectionsMax)
-      throw new Refusal('connections-max', `${connectionsMax} connections are open`, {
-        deviceId,
-        ...unavailable,
-      })
-    this.#count(transport, deviceId)
+    this.#seats.take(transport, deviceId, authMethod === 'password' ? { returnCode: 3 } : {})
     this.#standing.enter(stream, shown)
     transport.setNoDelay(true)
     this.#parts.onConnection(stream, { deviceId, authMethod })
   }
-
-  #count(socket: Socket, deviceId: string): void {
-    this.#ofDevice.set(deviceId, (this.#ofDevice.get(deviceId) ?? 0) + 1)
-    this.#parts.onCount(++this.#established)
-    socket.once('close', () => {
-      this.#parts.onCount(--this.#established)
-      const left = (this.#ofDevice.get(deviceId) ?? 1) - 1
-      if (left > 0) this.#ofDevice.set(deviceId, left)
-      else this.#ofDevice.delete(deviceId)
-    })
-  }
-}
-
-/** What the check of the certificate has found; undefined: it was accepted. */
-function verificationOf(socket: TLSSocket): string | undefined {
-  // Typed as an Error, in fact a code such as CERT_HAS_EXPIRED.
-  return socket.authorized ? undefined : String(socket.authorizationError)
 }
 
 /** Where a failed handshake came from: the TLS socket has forgotten it, the socket under it has not. */

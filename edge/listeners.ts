@@ -1,6 +1,5 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import type { EdgeConfig } from './config.ts'
 import type { ListenerOptions } from './mqtt/entrance/gate.ts'
 
 /** What every interface has: nobody has chosen who reaches a listener there. */
@@ -61,13 +60,16 @@ function isNamed(host: string): boolean {
   return isIP(host) > 0 && !wildcards.includes(host)
 }
 
-/** What is wrong with all of them together. */
-export function listenersFaults(mqtt: {
+/** Of `mqtt`, as far as it says where devices come in. */
+interface Listening {
   host: string
   port: number
   listeners: readonly Listener[]
   users?: string | undefined
-}): { path: PropertyKey[]; message: string }[] {
+}
+
+/** What is wrong with all of them together. */
+export function listenersFaults(mqtt: Listening): { path: PropertyKey[]; message: string }[] {
   const { host, port, listeners, users } = mqtt
   const faults: { path: PropertyKey[]; message: string }[] = []
   if (users === undefined && listeners.some(({ auth }) => auth === 'password'))
@@ -105,7 +107,7 @@ export function inClear({ host }: Pick<NamedListener, 'host'>): string {
 }
 
 /** All of them, the one of `mqtt.host` and `mqtt.port` first. */
-export function listenersOf({ mqtt: { host, port, listeners } }: Pick<EdgeConfig, 'mqtt'>): NamedListener[] {
+export function listenersOf({ mqtt: { host, port, listeners } }: { mqtt: Listening }): NamedListener[] {
   const first: NamedListener = { key: 'mqtt.port', host, port, auth: 'certificate', tls: true }
   const others = listeners.map(
     ({ websocket, path = '/mqtt', origins = [], ...one }, index): NamedListener => ({

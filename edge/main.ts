@@ -125,12 +125,10 @@ export async function runEdge(
     const devices = { trust, rules: way.rules, ingest, observer: ops.broker }
     const broker = scope.own(await startBroker({ ...brokerSettings(config), ...surroundings, ...devices }))
     ops.listening(broker.ports)
-    log.info(
-      { mqttPort: broker.port, mqttPorts: broker.ports, opsPort: opsServer.port, dataDir },
-      'the edge is running',
-    )
+    const ports = { mqttPort: broker.port, mqttPorts: broker.ports, opsPort: opsServer.port }
+    log.info({ ...ports, dataDir }, 'the edge is running')
     const reload = (): Promise<void> => trust.reload()
-    onStarted?.({ mqttPort: broker.port, mqttPorts: broker.ports, opsPort: opsServer.port, reload })
+    onStarted?.({ ...ports, reload })
 
     await aborted(stopping)
     failed.signal.throwIfAborted()

@@ -68,7 +68,7 @@ export function isSame(one: Buffer, other: Buffer): boolean {
   return one.length === other.length && timingSafeEqual(one, other)
 }
 
-/** What an unknown device's password is held against: as dear as any, and nobody's. */
+/** What an unknown device's password is held against: as dear as every other, and nobody's. */
 export function nobodysHash(): PasswordHash {
   return { ...parameters, salt: randomBytes(saltBytes), digest: randomBytes(digestBytes) }
 }

@@ -87,6 +87,7 @@ type Connect = { bytes: Buffer } & NonNullable<ReturnType<typeof firstConnect>>
 /** What stands behind the CONNECT stays with it. @throws Refusal */
 function readConnect(stream: Duplex): Promise<Connect> {
   let bytes = Buffer.alloc(0)
+  const read = (): Buffer<ArrayBuffer> | null => stream.read() as Buffer<ArrayBuffer> | null
   return new Promise((resolve, reject) => {
     const listeners = { readable: look, end: left, close: left, error: left }
     const settle = (act: () => void): void => {
@@ -106,9 +107,6 @@ function readConnect(stream: Duplex): Promise<Connect> {
       } catch (error) {
         settle(() => reject(refusalOf(error)))
       }
-    }
-    function read(): Buffer<ArrayBuffer> | null {
-      return stream.read() as Buffer<ArrayBuffer> | null
     }
     for (const [event, listener] of Object.entries(listeners)) stream.on(event, listener)
     look()

@@ -23,7 +23,7 @@ export class Seats {
 
   /** Until the socket is closed. `told` is what its client is told of a refusal. @throws Refusal */
   take(socket: Socket, deviceId: string, told: { returnCode?: number }): void {
-    const { connectionsMax, connectionsPerDeviceMax, onCount } = this.#options
+    const { connectionsMax, connectionsPerDeviceMax } = this.#options
     const open = this.#ofDevice.get(deviceId) ?? 0
     if (open >= connectionsPerDeviceMax)
       throw new Refusal('connections-per-device-max', `the device has ${open} connections open`, {
@@ -33,9 +33,9 @@ export class Seats {
     if (this.areAllTaken)
       throw new Refusal('connections-max', `${connectionsMax} connections are open`, { deviceId, ...told })
     this.#ofDevice.set(deviceId, open + 1)
-    onCount(++this.#taken)
+    this.#options.onCount(++this.#taken)
     socket.once('close', () => {
-      onCount(--this.#taken)
+      this.#options.onCount(--this.#taken)
       const left = (this.#ofDevice.get(deviceId) ?? 1) - 1
       if (left > 0) this.#ofDevice.set(deviceId, left)
       else this.#ofDevice.delete(deviceId)

@@ -13,8 +13,8 @@ import {
   furtherListeners,
   kinds,
   urlOf,
-  writeUsers,
 } from '../../support/edge/passwords.ts'
+import { writeUsers } from '../../support/edge/write-users.ts'
 import { type TestBroker, type TestBrokerOptions, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
@@ -108,9 +108,9 @@ describe.each(kinds)('%s', (kind) => {
     const client = await by(kind, 'a1', { keepalive: 1 })
     outbox.shut()
     let acknowledged = false
-    const publishing = client.publishAsync(climate, '{"temperature":1}', { qos: 1 }).then(() => {
-      acknowledged = true
-    })
+    const publishing = client
+      .publishAsync(climate, '{"temperature":1}', { qos: 1 })
+      .finally(() => (acknowledged = true))
     await new Promise<void>((resolve) => {
       client.on('packetreceive', ({ cmd }) => {
         if (cmd === 'pingresp') resolve()
@@ -140,6 +140,7 @@ describe.each(kinds)('%s', (kind) => {
     const goneAgain = closed(second)
     await connect(await pki.device('a1'), { clientId: 'one' })
     await goneAgain
+    expect(second.connected).toBe(false)
   })
 
   test('it may not speak as another device, nor send a longer packet than others', async () => {
@@ -204,6 +205,7 @@ test('a stop ends the connections of every listener, and those that are half mad
     half.connect({ host: '127.0.0.1', port: Number(new URL(urlOf('password over TCP')).port) }, resolve)
   })
   await Promise.all([broker.close(), ...all.map(closed), over])
+  expect(all.filter(({ connected }) => connected)).toEqual([])
 })
 
 describe('a stock client', () => {

@@ -7,7 +7,8 @@ import { expect, test } from 'vitest'
 import type { ListenerOptions } from '../../../edge/mqtt/entrance/gate.ts'
 import { hashPassword } from '../../../edge/users/password.ts'
 import { connect as connectPacket, publish, text } from '../../support/edge/mqtt-bytes.ts'
-import { cheapHash, cheapPasswords, type CheapPasswords, writeUsers } from '../../support/edge/passwords.ts'
+import { cheapHash, cheapPasswords, type CheapPasswords } from '../../support/edge/passwords.ts'
+import { writeUsers } from '../../support/edge/write-users.ts'
 import { type TestBroker, type TestBrokerOptions, useTestBrokers } from '../../support/edge/test-broker.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
@@ -74,12 +75,10 @@ test.each([
   const { clearPort, seen, when } = await startClear({ a1: 'right', a2: 'other' })
   const { socket, answer } = await ask(clearPort, bytes)
   expect(answer).toBe(connack(code))
-  if (reason === undefined) expect(seen.refused).toEqual([])
-  else {
-    await when(({ refused }) => refused.length > 0)
-    expect(seen.refused).toEqual([reason])
-    if (!socket.destroyed) await once(socket, 'close')
-  }
+  const refused = reason === undefined ? [] : [reason]
+  await when((now) => now.refused.length === refused.length)
+  expect(seen.refused).toEqual(refused)
+  if (reason !== undefined && !socket.destroyed) await once(socket, 'close')
   expect(JSON.stringify(seen.logs)).not.toContain('right')
   socket.destroy()
 })

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
 import type { ListenerOptions } from '../../../edge/mqtt/entrance/gate.ts'
 import { type Derive, writeHash } from '../../../edge/users/password.ts'
 
@@ -32,13 +31,6 @@ export function cheapPasswords(): CheapPasswords {
 export function cheapHash(password: string): string {
   const salt = Buffer.from(`salt of ${password}`.padEnd(16).slice(0, 16))
   return writeHash({ ln: 14, r: 8, p: 5, salt, digest: digestOf(password, salt) })
-}
-
-/** A file of `mqtt.users`. */
-export async function writeUsers(file: string, passwords: Readonly<Record<string, string>>): Promise<string> {
-  const lines = Object.entries(passwords).map(([name, password]) => `${name}: ${cheapHash(password)}\n`)
-  await writeFile(file, `# of a test\n${lines.join('')}`)
-  return file
 }
 
 const at = { host: '127.0.0.1', port: 0 } as const

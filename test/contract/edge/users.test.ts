@@ -23,7 +23,7 @@ test('a password has 130 random bits, in letters that nobody mistakes, and fits 
   for (const one of made) expect(one).toMatch(/^([0-9a-hjkmnp-tv-z]{5}-){4}[0-9a-hjkmnp-tv-z]{6}$/)
   expect(new Set(made).size).toBe(200)
   expect(made[0]).toHaveLength(30)
-  // Each letter is as likely as any.
+  // All letters occur.
   expect(new Set(made.join('').replaceAll('-', '')).size).toBe(32)
 })
 

@@ -253,3 +253,66 @@ test('an uplink may trust a CA and show no certificate, and half a pair is a fau
     'uplink.tls.cert: is required where there is a key',
   ])
 })
+
+test.each(['0.0.0.0', '::', 'gateway.lan', undefined])(
+  'a listener without TLS names one address, and %s is none',
+  (host) => {
+    const listeners = [{ port: 1883, auth: 'password', tls: false, host }]
+    const mqtt = { ...least.mqtt, users: 'devices.yaml', listeners }
+    const faults = faultsOf({ ...least, mqtt })
+    expect(faults).toHaveLength(1)
+    expect(faults[0]).toMatch(
+      /^mqtt\.listeners\[0\]\.host: must name one address of this machine with tls: false/,
+    )
+    for (const named of ['192.168.7.1', '127.0.0.1', '::1', 'fd00::1', 'localhost'])
+      expect(
+        faultsOf({ ...least, mqtt: { ...mqtt, listeners: [{ ...listeners[0], host: named }] } }),
+      ).toEqual([])
+  },
+)
+
+test('listeners are held together: ports, what each way needs, and the file of users', () => {
+  const withListeners = (...listeners: object[]): string[] =>
+    faultsOf({ ...least, mqtt: { ...least.mqtt, listeners } }).map(withoutLine)
+  expect(
+    withListeners({ port: 8885, auth: 'certificate', websocket: true, origins: ['https://a.example'] }),
+  ).toEqual([])
+  expect(withListeners({ port: 8884, auth: 'password' })).toEqual([
+    'mqtt.users: is needed for auth: password: the file that `tidegate devices add` writes',
+  ])
+  expect(withListeners({ port: 8883, auth: 'certificate' })).toEqual([
+    'mqtt.listeners[0].port: must not be 8883, which is mqtt.port already; mqtt.listeners are those besides it',
+  ])
+  const same = { port: 9000, auth: 'certificate' }
+  expect(withListeners({ ...same, host: '127.0.0.1' }, { ...same, host: '127.0.0.2' })).toEqual([])
+  expect(withListeners({ ...same, host: '127.0.0.1' }, same)).toEqual([
+    'mqtt.listeners[1].port: must not be 9000, which is that of mqtt.listeners[0] already; mqtt.listeners are those besides it',
+  ])
+  expect(withListeners({ port: 1, auth: 'certificate', tls: false })[0]).toMatch(
+    /tls: must be true with auth: certificate/,
+  )
+  expect(withListeners({ port: 1, auth: 'certificate', path: '/x' })).toEqual([
+    'mqtt.listeners[0].path: is for websocket: true',
+  ])
+  expect(
+    withListeners({ port: 1, auth: 'certificate', websocket: true, origins: ['https://a.example/x'] })[0],
+  ).toMatch(/must be the origin of a page/)
+})
+
+test('a configuration without listeners has the one of before, and others come behind it', () => {
+  expect(brokerSettings(edgeConfigSchema.parse(least)).listeners).toMatchObject([
+    { host: '0.0.0.0', port: 8883, auth: 'certificate', tls: true },
+  ])
+  const listeners = [{ port: 8885, auth: 'certificate', websocket: true }]
+  const both = edgeConfigSchema.parse({ ...least, mqtt: { ...least.mqtt, port: 1, listeners } })
+  expect(brokerSettings(both).listeners).toMatchObject([
+    { port: 1, auth: 'certificate', tls: true },
+    {
+      port: 8885,
+      host: '0.0.0.0',
+      auth: 'certificate',
+      tls: true,
+      webSocket: { path: '/mqtt', origins: [] },
+    },
+  ])
+})

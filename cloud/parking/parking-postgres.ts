@@ -80,7 +80,7 @@ select n::text, key, body, properties, headers, routing_key, queue, publisher, e
 from (
   select *, sum(octet_length(body)) over (order by n) - octet_length(body) as bytes_before
   from (select * from tidegate.parked_events where consumer_group = $1 and device = $2 order by n limit $3) as first_ones
-) as e where bytes_before < ${transactionBytesMax} order by n`
+) as e where bytes_before < ${transactionBytesMax} order by e.n`
 
 const removeSql = `
 delete from tidegate.parked_events where consumer_group = $1 and device = $2 and n = any($3::bigint[]) returning true`

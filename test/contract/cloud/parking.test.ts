@@ -112,6 +112,15 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     expect(await within((parking) => parking.occupancy(group))).toMatchObject({ retrying: 1, events: 0 })
   })
 
+  test('gives a hundred that wait in the order in which they came (G6)', async () => {
+    const names = Array.from({ length: 130 }, (_, index) => `event ${index}`)
+    await parked('d', ...names)
+    const heads = await within((parking) => parking.heads(group, 'd', 125))
+    expect(heads.map(({ properties }) => String(properties.messageId).slice(group.length + 1))).toEqual(
+      names.slice(0, 125),
+    )
+  })
+
   test('says which devices are parked, and parks each once', async () => {
     await parked('d', 'a')
     await within((parking) => parking.park(group, 'd', trial))

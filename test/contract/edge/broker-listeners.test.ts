@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
+import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Candidate } from '../../../src/contract/event.ts'
+import { FakeClock } from '../../support/fakes/clock.ts'
 import { createFakeOutbox, type FakeOutbox } from '../../support/fakes/outbox.ts'
 import { obtainClients } from '../../support/packages.ts'
 import {
@@ -206,6 +208,24 @@ test('a stop ends the connections of every listener, and those that are half mad
   })
   await Promise.all([broker.close(), ...all.map(closed), over])
   expect(all.filter(({ connected }) => connected)).toEqual([])
+})
+
+test('a will that the next run publishes says as well how its device was known', async () => {
+  const folder = join(pki.folder, 'wills')
+  const outbox = createFakeOutbox()
+  const { by } = await startAll({ folder, outbox })
+  outbox.shut()
+  const will = { topic: climate, payload: Buffer.from('{"temperature":9}'), qos: 1, retain: false } as const
+  const client = await by('password over TLS', 'a1', { will })
+  client.stream.destroy()
+  await outbox.untilWaiting(1)
+  const left = `${folder}-left`
+  await cp(folder, left, { recursive: true, filter: (file) => !file.endsWith('LOCK') })
+  const clock = new FakeClock(Date.now())
+  const next = await start({ folder: left, options: { clock } })
+  await clock.advance(240_000)
+  const [published] = await next.outbox.until(1)
+  expect(published?.event).toMatchObject({ source: '/devices/a1', authmethod: 'password' })
 })
 
 describe('a stock client', () => {

@@ -8,11 +8,12 @@ import type { Derive } from '../../users/password.ts'
 import type { Credential, PasswordCredential } from '../trust/credential.ts'
 import { CertificateCheck } from './certificate-check.ts'
 import { Seats } from './seats.ts'
+import { afterBytes } from './websocket-ws.ts'
 import { Standing } from '../trust/standing.ts'
 import type { ReloadResult, Trust } from '../trust/trust.ts'
 import { Gate, type ListenerOptions, type Wrapped } from './gate.ts'
 import { Handshakes, type Place } from './handshakes.ts'
-import { type ConnectionRefusal, handshakeRefusal } from './identity.ts'
+import { type ConnectionRefusal, handshakeRefusal, opensslReason } from './identity.ts'
 import { introduce } from './introduction.ts'
 import { PasswordCheck } from './password-check.ts'
 import { Refusal, type RefusedConnection } from './refusal.ts'
@@ -40,6 +41,7 @@ const handshakeBytesMin = 64
 
 /** Of a WebSocket, of which nobody knows yet whose it is: what its stream holds, what one read brings, and a CONNECT. */
 const unknownBytesMax = 160 * 1024
+const tooMuch = `it has sent more than ${unknownBytesMax} bytes before it was known whose they are`
 
 /** A device that was let in. */
 export interface Entered {
@@ -210,7 +212,7 @@ class GuardedEntrance implements Entrance {
     // It was told already why.
     if (socket._parent && this.#turnedAway.has(socket._parent)) return
     const reason = handshakeRefusal(codeOf(error))
-    this.#parts.onRefused(reason, { detail: oneLine(messageOf(error)), address: addressOf(socket) })
+    this.#parts.onRefused(reason, { detail: opensslReason(messageOf(error)), address: addressOf(socket) })
     socket.destroy()
   }
 
@@ -232,7 +234,11 @@ class GuardedEntrance implements Entrance {
         stream = await gate.upgrades.upgrade(transport)
         stream.on('error', () => {})
       }
-      const stopCounting = shown || !gate.upgrades ? undefined : this.#boundUnknown(transport, arrived)
+      // Of a WebSocket nothing is there to be read before a message is whole, which may be as long as a packet (G7).
+      const stopCounting =
+        shown || !gate.upgrades
+          ? undefined
+          : afterBytes(transport, unknownBytesMax, () => this.#turnAway(arrived, 'no-connect', tooMuch))
       shown ??= await introduce(stream, {
         passwords: this.#passwords,
         address,
@@ -259,23 +265,6 @@ class GuardedEntrance implements Entrance {
     )
     arrived.once('close', () => timer.cancel())
     return timer
-  }
-
-  /** Of a WebSocket nothing is there to be read before a message is whole, which may be as long as a packet (G7). */
-  #boundUnknown(transport: Socket, arrived: Socket): () => void {
-    let bytes = 0
-    const count = (chunk: Buffer): void => {
-      bytes += chunk.length
-      if (bytes <= unknownBytesMax) return
-      transport.off('data', count)
-      this.#turnAway(
-        arrived,
-        'no-connect',
-        `it has sent more than ${unknownBytesMax} bytes before it was known whose they are`,
-      )
-    }
-    transport.on('data', count)
-    return () => void transport.off('data', count)
   }
 
   #refused(stream: Duplex, address: string, error: unknown): void {
@@ -310,9 +299,4 @@ class GuardedEntrance implements Entrance {
 /** Where a failed handshake came from: the TLS socket has forgotten it, the socket under it has not. */
 function addressOf(socket: Wrapped): string {
   return socket.remoteAddress ?? socket._parent?.remoteAddress ?? 'unknown'
-}
-
-/** OpenSSL's errors come as `<thread>:error:<number>:<library>:<function>:<reason>:<file>:<line>:`. */
-function oneLine(detail: string): string {
-  return /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(detail)?.[1] ?? detail.trim()
 }

@@ -127,3 +127,8 @@ const byHandshake: Readonly<Record<string, ConnectionRefusal>> = {
 export function handshakeRefusal(code: string): ConnectionRefusal {
   return byHandshake[code] ?? 'handshake-failed'
 }
+
+/** OpenSSL's errors come as `<thread>:error:<number>:<library>:<function>:<reason>:<file>:<line>:`. */
+export function opensslReason(detail: string): string {
+  return /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(detail)?.[1] ?? detail.trim()
+}

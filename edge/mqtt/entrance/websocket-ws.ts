@@ -112,3 +112,17 @@ function streamOf(webSocket: WebSocket, socket: Duplex): Duplex {
   stream.once('end', () => stream.destroy())
   return stream
 }
+
+/** Calls back once more than so many bytes have come; gives what ends the counting. */
+export function afterBytes(socket: Socket, bytesMax: number, onMore: () => void): () => void {
+  let bytes = 0
+  const count = (chunk: Buffer): void => {
+    bytes += chunk.length
+    if (bytes <= bytesMax) return
+    stop()
+    onMore()
+  }
+  const stop = (): void => void socket.off('data', count)
+  socket.on('data', count)
+  return stop
+}

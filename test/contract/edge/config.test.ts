@@ -271,9 +271,10 @@ test.each(['0.0.0.0', '::', 'gateway.lan', undefined])(
   },
 )
 
+const withListeners = (...listeners: object[]): string[] =>
+  faultsOf({ ...least, mqtt: { ...least.mqtt, listeners } }).map(withoutLine)
+
 test('listeners are held together: ports, what each way needs, and the file of users', () => {
-  const withListeners = (...listeners: object[]): string[] =>
-    faultsOf({ ...least, mqtt: { ...least.mqtt, listeners } }).map(withoutLine)
   expect(
     withListeners({ port: 8885, auth: 'certificate', websocket: true, origins: ['https://a.example'] }),
   ).toEqual([])

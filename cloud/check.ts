@@ -34,9 +34,10 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
   const looks: Look[] = [
     { what: 'instance', look: () => ({ text: instance }) },
     { what: 'broker.tls', look: () => seenClientTls(brokerWay(broker), loadBrokerTls(config)) },
-    ...(folder === undefined
+    ...(folder === undefined || schemas.registry === 'database'
       ? []
       : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config.schemas.formats) }]),
+    ...(schemas.registry === 'folder' ? [] : [{ what: 'schemas.registry', look: () => seenRegistry }]),
     { what: 'consumers', look: () => seenConsumers(config) },
     { what: 'projections', look: () => seenProjections(config) },
     { what: 'api', look: () => seenApi(config) },
@@ -81,6 +82,11 @@ async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
   return exposure === undefined ? seen : { text: `${seen.text}; ${exposure}`, warning: true }
 }
 
+/** Nothing is connected to here. */
+const seenRegistry: Seen = {
+  text: 'in the database: read at the start, and versions that are asked for with it',
+}
+
 async function seenSchemas(folder: string, formats: Formats): Promise<Seen> {
   const { source, types } = usableSchemaFolder(folder, formats)
   const registry = registryOf(types)
@@ -92,7 +98,8 @@ async function seenSchemas(folder: string, formats: Formats): Promise<Seen> {
 
 /** A fault of the folder itself has been told there. */
 function refuseUnknown(config: CloudConfig, wanting: ReturnType<typeof wantingOf>): void {
-  const { folder, formats } = config.schemas
+  const { folder, formats, registry } = config.schemas
+  if (registry === 'database') return
   try {
     refuseUnknownWanted(wanting, {
       registry: folder === undefined ? noSchemas : loadSchemas(folder, formats),

@@ -122,6 +122,7 @@ export const cloudConfigSchema = z
     schemas: z
       .strictObject({
         folder: z.string().optional(),
+        registry: z.enum(['folder', 'database']).default('folder'),
         unchecked: z.enum(['accept', 'reject']).default('accept'),
         wait: duration('24h', { max: '30d' }),
         formats: z.enum(['checked', 'annotation']).default('checked'),
@@ -134,7 +135,7 @@ export const cloudConfigSchema = z
     projections: z
       .array(
         z.union([
-          z.enum(['latest', 'devices', 'rollups']),
+          z.enum(['latest', 'devices', 'shapes', 'rollups']),
           z.strictObject({ rollups: rollupsConfig }),
           z.strictObject({ module: z.string().min(1) }),
         ]),

@@ -21,9 +21,11 @@ import { startPublishing } from './deeds/publishing.ts'
 import { postgresBeginnings } from './groups/beginning-postgres.ts'
 import { beginningLeaseMs, type GroupOptions } from './groups/group.ts'
 import { postgresPages } from './history/replay-pages-postgres.ts'
+import { startReleasing } from './parking/awaited.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
 import type { Schemas } from './reading/schemas.ts'
+import { postgresSchemaDesk } from './schemas/apply/desk-postgres.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
 import type { Taken } from './replays/history-source-postgres.ts'
 import { startReplayer } from './replays/replayer.ts'
@@ -103,6 +105,20 @@ function takenBy(consumers: readonly ConfiguredConsumer[]): Taken {
   }
 }
 
+/** What has waited for schemas is tried with those that have come. */
+export function goOnBehind(
+  { scope, clock, log }: Start,
+  schemas: Schemas,
+  { database, groups }: { database: Database; groups: readonly { name: string }[] },
+): void {
+  const storage = postgresStorage(database)
+  const names = (): string[] => groups.map(({ name }) => name)
+  const releasing = scope.own(
+    startReleasing({ storage, parkingIn: postgresParking, groups: names, clock, log }),
+  )
+  schemas.onChange(() => releasing.release())
+}
+
 /** Whether a group could be handed an event today: it fits its schema, and can be brought to the version that the group asks for. */
 function acceptedBy(
   consumers: readonly ConfiguredConsumer[],
@@ -119,6 +135,15 @@ function acceptedBy(
     } catch {
       return false
     }
+  }
+}
+
+/** What is held against schemas before it is done. */
+function checksOf(consumers: readonly ConfiguredConsumer[], schemas: Schemas) {
+  return {
+    checkSchema: schemas.checkStrictly,
+    accepts: acceptedBy(consumers, schemas),
+    schemas: schemas.registry,
   }
 }
 
@@ -140,18 +165,15 @@ export async function serveApi(
   const pools = peopleSettings(config)
   const reading = scope.own(createDatabase(pools.reading))
   const signIn = scope.own(createDatabase(pools.signIn))
-  const writing = boundedStorage(postgresStorage(scope.own(createDatabase(pools.deeds))), clock, deedBounds)
+  const deedsBy = scope.own(createDatabase(pools.deeds))
+  const writing = boundedStorage(postgresStorage(deedsBy), clock, deedBounds)
   const looking = boundedStorage(postgresStorage(reading), clock, previewBounds)
   // What is under way when the cloud stops has the grace of its requests.
   const cutOff = new AbortController()
   const surroundings = { clock, random, signal: cutOff.signal }
   const dedups = new Map(consumers.map(({ group, dedup }) => [group, dedup]))
   const known = (group: string): 'inbox' | 'own' | undefined => dedups.get(group)
-  const checks = {
-    checkSchema: schemas.checkStrictly,
-    accepts: acceptedBy(consumers, schemas),
-    schemas: schemas.registry,
-  }
+  const checks = checksOf(consumers, schemas)
   const deedsOn = (storage: Storage, isTrial = false): Deeds =>
     postgresDeeds({ ...surroundings, ...checks, known, storage, isTrial })
   const previews = deedsOn(looking)
@@ -165,6 +187,13 @@ export async function serveApi(
     events,
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
+    schemas: postgresSchemaDesk({
+      ...surroundings,
+      storage: writing,
+      database: deedsBy,
+      formats: config.schemas.formats,
+      inUse: () => schemas.inUse,
+    }),
     deeds: {
       ...deedsOn(writing),
       preview: previews.preview.bind(previews),

@@ -1,4 +1,7 @@
 import { TidegateError } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
+import type { CloudConfig } from './config.ts'
+import type { Database } from './database/database-postgres.ts'
 import { importDefault, inFile, type ModuleKind } from './load-module.ts'
 import {
   defineProjection,
@@ -7,12 +10,14 @@ import {
   type Projection,
   type ProjectionOptions,
 } from './projections/definition.ts'
+import { hadRollups } from './projections/built-in/former-rollups-postgres.ts'
 import { devices } from './projections/built-in/devices.ts'
 import { latest } from './projections/built-in/latest.ts'
 import { rollups, type RollupsOptions } from './projections/built-in/rollups.ts'
+import { shapes } from './projections/built-in/shapes.ts'
 import { withTables } from './projections/tables-file.ts'
 
-const builtIn = { latest, devices, rollups: rollups() } as const
+const builtIn = { latest, devices, shapes, rollups: rollups() } as const
 
 /** Which: one that is built in, a version of rollups, or a module of the user's. */
 export type ProjectionEntry = keyof typeof builtIn | { rollups: RollupsOptions } | { module: string }
@@ -78,4 +83,13 @@ async function loadModule(file: string): Promise<Projection> {
     if (!Object.hasOwn(builtIn, loaded.name)) return loaded
     throw projectionInvalid(loaded.name, 'a projection of this name is built in: give it another')
   })
+}
+
+/** What only the database knows: that there were rollups. */
+export async function warnOfRollups(config: CloudConfig, database: Database, log: Logger): Promise<void> {
+  const missed = missedRollups(config)
+  if (missed === undefined) return
+  // Where nobody ever had rollups nobody misses them.
+  const isSo = missed.code === 'ROLLUPS_WITHOUT_HISTORY' || (await hadRollups(database).catch(() => false))
+  if (isSo) log.warn({ code: missed.code }, missed.text)
 }

@@ -16,7 +16,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { beginningParts, publishAgain, serveApi } from './failures.ts'
+import { beginningParts, goOnBehind, publishAgain, serveApi } from './failures.ts'
 import { readHeld } from './history/horizon-postgres.ts'
 import { watchHorizon } from './history/horizon-watch.ts'
 import { type Preparing, startPreparing } from './history/partitions-postgres.ts'
@@ -32,13 +32,14 @@ import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './lett
 import { postgresParking } from './parking/parking-postgres.ts'
 import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { loadProjections, missedRollups } from './load-projections.ts'
+import { loadProjections, warnOfRollups } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
-import { hadRollups, startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
+import { startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
-import { openSchemas, refuseUnknownWanted, type Schemas, wantingOf } from './reading/schemas.ts'
+import { keepReading, type Opening } from './reading/keeping-postgres.ts'
+import { openSchemas, requireWanted, type Schemas, wantingOf } from './reading/schemas.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
@@ -98,8 +99,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
-    refuseUnknownWanted(wantingOf(consumers, projections), schemas)
+    requireWanted(wantingOf(consumers, projections), schemas)
     const { database, preparing } = await openDatabase(start, consumers, projections)
+    const until: Opening = (open) => untilReachable(open, start)
+    scope.own(await keepReading({ ...config.schemas, ...surroundings, schemas, database, until }))
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -115,7 +118,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...seen,
       ...standing,
       ...derivedOf(derived, retiring),
-      unknownSchemas: () => schemas.unknown.counts,
+      schemas,
       groups,
       databaseFault,
       tls,
@@ -124,6 +127,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
     const shared = await sharedByGroups(start, { ...lines, schemas, consumers })
+    goOnBehind(start, schemas, { database, groups })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
@@ -308,11 +312,12 @@ function derive(
   { config, scope, clock, random, log }: Start,
   database: Database,
   projections: readonly Projection[],
-  { readStoredAs, upcastersTo }: Schemas,
+  schemas: Schemas,
 ): RunningProjections {
+  const { readStoredAs, upcastersTo } = schemas
   void warnOfRollups(config, database, log)
   scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
-  return scope.own(
+  const derived = scope.own(
     startProjections({
       ...projectionSettings(config),
       projections,
@@ -324,15 +329,8 @@ function derive(
       log,
     }),
   )
-}
-
-/** What only the database knows: that there were rollups. */
-async function warnOfRollups(config: CloudConfig, database: Database, log: Logger): Promise<void> {
-  const missed = missedRollups(config)
-  if (missed === undefined) return
-  // Where nobody ever had rollups nobody misses them.
-  const isSo = missed.code === 'ROLLUPS_WITHOUT_HISTORY' || (await hadRollups(database).catch(() => false))
-  if (isSo) log.warn({ code: missed.code }, missed.text)
+  schemas.onChange(() => derived.schemasChanged())
+  return derived
 }
 
 /** What was a consumer group before it was a projection. */

@@ -1,9 +1,6 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { usableSchemaFolder } from '../src/schemas/folder.ts'
-import { registryOf } from '../src/schemas/registry.ts'
-import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import {
   checkAll,
@@ -17,7 +14,6 @@ import {
 } from '../src/settings/check.ts'
 import type { ClientTls } from '../src/settings/client-tls.ts'
 import { loadDecoders } from './admission/codecs/route-decoders.ts'
-import { ambiguitiesOn, refuseUnknownVersions } from './admission/schema-check.ts'
 import type { EdgeConfig } from './config.ts'
 import { isLoopback } from '../src/listen.ts'
 import { inClear, listenersOf, type NamedListener } from './listeners.ts'
@@ -26,15 +22,16 @@ import { loadUsers } from './users/users-file.ts'
 import { opennessOf, unwritable } from './data-folder.ts'
 import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
 import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
-import { decodeBounds, uplinkWay } from './settings.ts'
+import { seenSchemas } from './schemas/seen.ts'
+import { decodeBounds, schemasSettings, uplinkWay } from './settings.ts'
 import { checkpointSigner } from './signing.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import { developmentCaWarning, loadUplinkTls, loadMqttTrust } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
 export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
-  const { gateway, dataDir, mqtt, uplink, schemas, routes, ops } = config
-  const { folder } = schemas
+  const { gateway, dataDir, mqtt, uplink, routes, ops } = config
+  const { origin } = schemasSettings(config)
   const { crl, denied } = mqtt.tls
   const running = await answers(ops)
   const looks: Look[] = [
@@ -45,7 +42,14 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     ...(uplink.lists ? [{ what: 'uplink.lists', look: () => seenPublished(config, now) }] : []),
     { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
     { what: 'checkpoints', look: () => seenSigner(config, now) },
-    ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder, config) }]),
+    ...(origin.kind === 'none'
+      ? []
+      : [
+          {
+            what: origin.kind === 'folder' ? 'schemas.folder' : 'schemas.snapshot',
+            look: () => seenSchemas(schemasSettings(config)),
+          },
+        ]),
     ...(routes.some(({ format = 'json' }) => format !== 'json')
       ? [{ what: 'routes', look: () => seenDecoders(config) }]
       : []),
@@ -121,15 +125,6 @@ function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined 
   } catch {
     return undefined
   }
-}
-
-function seenSchemas(folder: string, { routes, schemas: { formats } }: EdgeConfig): Seen {
-  const { source, types } = usableSchemaFolder(folder, formats)
-  const schemas = registryOf(types)
-  refuseUnknownVersions(routes, schemas)
-  const told = tellingOf(ambiguitiesOn(routes, ambiguitiesIn(source, schemas)))
-  const text = [`${schemas.types.length} event types`, ...told].join('; ')
-  return told.length === 0 ? { text } : { text: `${text}; ${ambiguityHint}`, warning: true }
 }
 
 function seenDecoders(config: EdgeConfig): Seen {

@@ -14,6 +14,7 @@ import { routeFaults } from './admission/routes/route-faults.ts'
 import { routeActions } from './admission/routes/routes.ts'
 import { filterFault } from './admission/routes/topics.ts'
 import { listener, listenersFaults } from './listeners.ts'
+import { schemaPaths, schemaSettings } from './schemas/settings.ts'
 
 const count = (fallback: number, max = 1_000_000_000): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).max(max).default(fallback)
@@ -136,14 +137,6 @@ const events = z
   })
   .prefault({})
 
-const schemas = z
-  .strictObject({
-    folder: file.optional(),
-    unknownTypes: z.enum(['accept', 'reject']).default('accept'),
-    formats: z.enum(['checked', 'annotation']).default('checked'),
-  })
-  .prefault({})
-
 const outbox = z
   .strictObject({
     eventsMax: count(10_000_000),
@@ -237,7 +230,7 @@ export const edgeConfigSchema = z
     dataDir: file.default('./data'),
     mqtt,
     events,
-    schemas,
+    schemas: schemaSettings,
     routes: z.array(route).default([]),
     profiles,
     outbox,
@@ -297,7 +290,7 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
       ...route,
       schema: typeof route.schema === 'string' ? absolute(route.schema) : route.schema?.map(absolute),
     })),
-    schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
+    schemas: schemaPaths(schemas, absolute),
     checkpoints:
       checkpoints.key === undefined ? checkpoints : { ...checkpoints, key: absolute(checkpoints.key) },
     uplink: {

@@ -1,11 +1,9 @@
 import { refuseInClear } from '../src/settings/in-clear.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
-import { usableSchemaFolder } from '../src/schemas/folder.ts'
-import { ambiguitiesIn, ambiguityHint, tellingOf } from '../src/schemas/upcast/ambiguous.ts'
-import { noSchemas, registryOf, type SchemaRegistry } from '../src/schemas/registry.ts'
 import { listsQueue } from '../src/contract/wire.ts'
-import { codeOf } from '../src/errors.ts'
+import type { SchemasUsed } from '../src/contract/schemas-used.ts'
+import { codeOf, messageOf } from '../src/errors.ts'
 import { aborted, createScope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
@@ -14,7 +12,6 @@ import type { Decode } from './admission/codecs/decode.ts'
 import { loadDecoders } from './admission/codecs/route-decoders.ts'
 import { createIngest } from './admission/ingest.ts'
 import { createRoutes, type Route, type Routes } from './admission/routes/routes.ts'
-import { ambiguitiesOn, refuseUnknownVersions, type SchemaUse } from './admission/schema-check.ts'
 import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, prepareDataFolder } from './data-folder.ts'
@@ -23,7 +20,8 @@ import { startTrust, type Trust } from './mqtt/trust/trust.ts'
 import { diskWriteBytes } from './ops/disk-writes.ts'
 import { createOps } from './ops/ops.ts'
 import { openOutbox } from './outbox/open.ts'
-import type { OutboxStats } from './outbox/outbox.ts'
+import { Schemas } from './schemas/schemas.ts'
+import type { Outbox, OutboxStats } from './outbox/outbox.ts'
 import { doorRoutes, newToken, opsUrl, writeDoor } from './outbox-tool/door.ts'
 import {
   admissionSettings,
@@ -34,6 +32,7 @@ import {
   opsSettings,
   outboxFolderSettings,
   outboxSettings,
+  schemasSettings,
   trustSettings,
   uplinkWay,
 } from './settings.ts'
@@ -60,7 +59,7 @@ export interface StartedEdge {
   /** Of each listener, in their order. */
   mqttPorts: readonly number[]
   opsPort: number
-  /** Reads the files of `mqtt.tls` again and ends the connections of those who may no longer come in. Never rejects. */
+  /** Reads the files of `mqtt.tls` again, ends the connections of those who may no longer come in, and reads schemas again, or asks for them. Never rejects. */
   reload: () => Promise<void>
 }
 
@@ -72,7 +71,7 @@ export interface StartedEdge {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `USERS_*`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
+ * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `USERS_*`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `SCHEMA_SNAPSHOT`, `SCHEMA_SNAPSHOT_MISSING`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(
@@ -87,12 +86,13 @@ export async function runEdge(
   try {
     const { tls, schemas, decoders } = await allOf({
       tls: () => loadEdgeTls(config, clock, log),
-      schemas: () => schemasIn(config, log),
+      schemas: () => Schemas.load({ ...schemasSettings(config), ...surroundings }),
       decoders: () => loadDecoders(config.routes, decodeBounds(config)),
       uplink: () => refuseInClear(uplinkWay(config), log),
       password: () => withPassword(config.uplink.url, config.uplink.passwordFile),
       dataFolder: () => prepareDataFolder(dataDir),
     })
+    scope.own(schemas)
     const way = wayToAnEvent(config, schemas, decoders, surroundings)
     const openness = await opennessOf(dataDir)
     if (openness !== undefined) log.warn({ code: 'DATA_FOLDER_OPEN' }, openness)
@@ -101,13 +101,14 @@ export async function runEdge(
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()
     const door = { outbox: () => outbox, stats, usedBytes: () => folder.usedBytes(), token, clock }
-    const now = { ...tlsState(trust, tls.uplink, clock), schemaUse: way.schemaUse }
+    const now = { ...tlsState(trust, tls.uplink, clock), schemas }
     const seen = { stats, ...now, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
     const checkpoints = checkpointSigner(config, tls.uplink?.current())
     const kept = { folder, gateway, checkpoints, observer: ops.outbox, signal: stopping }
     const outbox = scope.own(await openOutbox({ ...outboxSettings(config), ...surroundings, ...kept }))
+    schemas.follow((used) => noteSchemas(outbox, used, log))
     const opsServer = scope.own(await ops.start())
     scope.own(await writeDoor(dataDir, { url: opsUrl(config.ops.host, opsServer.port), token }))
 
@@ -127,8 +128,7 @@ export async function runEdge(
     ops.listening(broker.ports)
     const ports = { mqttPort: broker.port, mqttPorts: broker.ports, opsPort: opsServer.port }
     log.info({ ...ports, dataDir }, 'the edge is running')
-    const reload = (): Promise<void> => trust.reload()
-    onStarted?.({ ...ports, reload })
+    onStarted?.({ ...ports, reload: reloading(trust, schemas) })
 
     await aborted(stopping)
     failed.signal.throwIfAborted()
@@ -146,33 +146,39 @@ function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFoll
   return uplink.lists ? { queue: listsQueue(gateway), take: (json) => trust.take(json) } : undefined
 }
 
-function schemasIn({ routes, schemas: { folder, formats } }: EdgeConfig, log: Logger): SchemaRegistry {
-  const read = folder === undefined ? undefined : usableSchemaFolder(folder, formats)
-  const schemas = read ? registryOf(read.types) : noSchemas
-  refuseUnknownVersions(routes, schemas)
-  const found = read ? ambiguitiesOn(routes, ambiguitiesIn(read.source, schemas)) : []
-  for (const text of tellingOf(found)) log.warn({ code: 'SCHEMA_AMBIGUOUS', hint: ambiguityHint }, text)
-  return schemas
+function reloading(trust: Pick<Trust, 'reload'>, schemas: Pick<Schemas, 'reload'>): () => Promise<void> {
+  return async () => {
+    await Promise.all([trust.reload(), schemas.reload()])
+  }
+}
+
+/** Nobody waits for it: it takes its place before whatever is judged by them, and is said again at the next start if it is lost. */
+function noteSchemas(outbox: Pick<Outbox, 'judgedBy'>, used: SchemasUsed, log: Logger): void {
+  outbox.judgedBy(used).catch((error: unknown) => {
+    if (codeOf(error) !== 'OUTBOX_CLOSED')
+      log.error(
+        { code: codeOf(error) },
+        `the ledger does not say which schemas are in use: ${messageOf(error)}`,
+      )
+  })
 }
 
 /** Who may publish what, which of it is an event, and which event. */
 function wayToAnEvent(
   config: EdgeConfig,
-  schemas: SchemaRegistry,
+  schemas: Schemas,
   decoders: ReadonlyMap<Route, Decode>,
   { clock, random }: Pick<EdgeParts, 'clock' | 'random'>,
-): { rules: TopicRules; routes: Routes; admit: Admit; schemaUse: SchemaUse } {
+): { rules: TopicRules; routes: Routes; admit: Admit } {
   const routes = createRoutes(config.routes, decoders)
-  const schemaUse: SchemaUse = new Map()
   return {
-    schemaUse,
     routes,
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
       isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
       isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
-    admit: createAdmission({ ...admissionSettings(config), schemas, schemaUse, clock, random }),
+    admit: createAdmission({ ...admissionSettings(config), checkSchema: schemas.check, clock, random }),
   }
 }
 

@@ -10,6 +10,8 @@ import type { BrokerOptions } from './mqtt/broker-aedes.ts'
 import type { TrustFiles } from './mqtt/trust/files.ts'
 import type { TrustOptions } from './mqtt/trust/trust.ts'
 import type { OpsOptions } from './ops/ops.ts'
+import type { SchemasOptions } from './schemas/schemas.ts'
+import { schemaOrigin } from './schemas/settings.ts'
 import type { OutboxOptions } from './outbox/options.ts'
 import type { LevelFolderOptions } from './store/store-level.ts'
 import type { RabbitExchangeOptions } from './uplink/exchange-rabbit.ts'
@@ -19,11 +21,9 @@ import type { ForwarderOptions } from './uplink/forwarder.ts'
 
 export function admissionSettings({
   events,
-  schemas,
   profiles,
-}: EdgeConfig): Omit<AdmissionOptions, 'schemas' | 'clock' | 'random'> {
+}: EdgeConfig): Omit<AdmissionOptions, 'checkSchema' | 'clock' | 'random'> {
   return {
-    unknownTypes: schemas.unknownTypes,
     types: events.types,
     profiles,
     highPerDevice: events.highPerDevice,
@@ -32,6 +32,15 @@ export function admissionSettings({
     clockSkewMaxMs: events.clockSkewMax,
     timeAgeMaxMs: events.timeAgeMax,
   }
+}
+
+export function schemasSettings({
+  dataDir,
+  routes,
+  schemas,
+}: EdgeConfig): Pick<SchemasOptions, 'origin' | 'routes' | 'formats' | 'unknownTypes'> {
+  const { formats, unknownTypes } = schemas
+  return { origin: schemaOrigin(schemas, dataDir), routes, formats, unknownTypes }
 }
 
 /** What a payload is as JSON is held to what a payload in JSON may be. */

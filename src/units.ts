@@ -121,3 +121,8 @@ function parseQuantity(value: unknown, units: Readonly<Record<string, number>>):
   const quantity = Math.round(Number(match[1]) * factor)
   return Number.isSafeInteger(quantity) ? quantity : undefined
 }
+
+/** `1 comparison`, `2 comparisons`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`
+}

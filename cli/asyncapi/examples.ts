@@ -1,4 +1,5 @@
 import { createAdmission, type Admit } from '../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../edge/admission/schema-check.ts'
 import { pathOf, valueAt } from '../../edge/admission/codecs/paths.ts'
 import { createRoutes, type Route, type Routes } from '../../edge/admission/routes/routes.ts'
 import type { EdgeConfig } from '../../edge/config.ts'
@@ -167,7 +168,10 @@ function admissionOf(schemas: Schemas, config: EdgeConfig): Admit {
     ...admissionSettings(config),
     // Which lane an event takes is no part of it.
     highPerDevice: undefined,
-    schemas: schemas.registry,
+    checkSchema: createSchemaCheck({
+      schemas: schemas.registry,
+      unknownTypes: config.schemas.unknownTypes,
+    }),
     clock: { now: () => Date.parse(exampleTime) } as Clock,
     random: () => 0.5,
   })

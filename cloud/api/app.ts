@@ -147,8 +147,10 @@ async function answerTo(
     version,
     location,
     stream,
+    bytes,
   } = await gate.pass(caller.actor, async () => route.handle({ ...read, caller } as never, parts))
   if (stream !== undefined) return eventStream(stream)
+  if (route.raw !== undefined) return rawAnswer(route.raw, { bytes, status, version })
   const shown = shownBy(route.answer, body, hasRight(caller, 'payload'))
   if (route.writes)
     log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')
@@ -164,6 +166,20 @@ async function answerTo(
 
 function eventStream(stream: ReadableStream<Uint8Array> | null): Response {
   return new Response(stream, { headers: { ...secureHeaders, 'content-type': 'text/event-stream' } })
+}
+
+/** Whoever keeps it asks each time whether it is the newest still. */
+function rawAnswer(
+  type: string,
+  {
+    bytes,
+    status,
+    version = '',
+  }: { bytes: Uint8Array | undefined; status: number; version: string | undefined },
+): Response {
+  const headers = { ...secureHeaders, 'cache-control': 'private, no-cache', etag: `"${version}"` }
+  if (status === 304 || bytes === undefined) return new Response(null, { status: 304, headers })
+  return new Response(Buffer.from(bytes), { status, headers: { ...headers, 'content-type': type } })
 }
 
 function nameOf({ method, path }: Route): string {

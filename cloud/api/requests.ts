@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { Refusal, type RequestFault } from './rules/problem.ts'
 import type { Route } from './routes/route.ts'
 
-const bodyBytesMax = 262_144
+const bodyBytesMaxDefault = 262_144
 /** Whoever looks at a value goes into it: one that is deeper would be an overflow of the stack (G7). */
 const bodyDepthMax = 100
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
@@ -15,9 +15,15 @@ export async function readRequest(route: Route, request: Request, params: Readon
     query: judged(route.query, queryOf(request), 'query'),
     key: route.writes ? keyOf(request) : '',
     lastEventId: route.streams ? (request.headers.get('last-event-id') ?? undefined) : undefined,
+    ifNoneMatch: ifNoneMatchOf(request),
     ifMatch: route.conditional ? ifMatchOf(request) : undefined,
   }
-  return { ...read, body: route.body && judged(route.body, await bodyOf(request), 'body') }
+  return {
+    ...read,
+    body:
+      route.body &&
+      judged(route.body, await bodyOf(request, route.bodyBytesMax ?? bodyBytesMaxDefault), 'body'),
+  }
 }
 
 function queryOf(request: Request): Record<string, string> {
@@ -87,11 +93,17 @@ function ifMatchOf(request: Request): string {
   })
 }
 
+function ifNoneMatchOf(request: Request): (version: string) => boolean {
+  const header = request.headers.get('if-none-match') ?? ''
+  const known = header.split(',').map((one) => one.trim().replace(/^W\//, ''))
+  return (version) => known.includes('*') || known.includes(`"${version}"`)
+}
+
 /** @throws Refusal `BODY_TOO_LARGE`, `BODY_UNREADABLE` */
-async function bodyOf(request: Request): Promise<unknown> {
+async function bodyOf(request: Request, bytesMax: number): Promise<unknown> {
   const type = request.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
   if (type !== 'application/json') throw unreadable(415, 'the body is not said to be JSON')
-  const bytes = await bytesOf(request)
+  const bytes = await bytesOf(request, bytesMax)
   let text: string
   let body: unknown
   try {
@@ -117,24 +129,24 @@ function depthOf(text: string): number {
   return deepest
 }
 
-async function bytesOf({ body, headers }: Request): Promise<Buffer> {
+async function bytesOf({ body, headers }: Request, bytesMax: number): Promise<Buffer> {
   const parts: Uint8Array[] = []
   let bytes = Number(headers.get('content-length') ?? 0)
-  if (bytes > bodyBytesMax) throw tooLarge()
+  if (bytes > bytesMax) throw tooLarge(bytesMax)
   bytes = 0
   for await (const part of body ?? []) {
     bytes += part.byteLength
-    if (bytes > bodyBytesMax) throw tooLarge()
+    if (bytes > bytesMax) throw tooLarge(bytesMax)
     parts.push(part)
   }
   return Buffer.concat(parts)
 }
 
-function tooLarge(): Refusal {
+function tooLarge(bytesMax: number): Refusal {
   return new Refusal({
     code: 'BODY_TOO_LARGE',
     status: 413,
-    message: `the body has more than ${bodyBytesMax} bytes`,
+    message: `the body has more than ${bytesMax} bytes`,
     hint: 'nothing that can be asked for here needs as much',
     // What is left of it is not read.
     headers: { connection: 'close' },

@@ -52,7 +52,13 @@ const workingTables: Readonly<Record<string, string>> = {
   projections: 'select, insert, update',
   projection_versions: 'select, insert, update, delete',
   projection_jobs: 'select, insert, update, delete',
+  schema_revisions: 'select, insert',
+  schema_files: 'select, insert',
+  schema_snapshots: 'select, insert',
 }
+
+/** Schemas that are published: added to, by the API of the cloud too, and never changed. */
+const publishedTables = ['schema_revisions', 'schema_files', 'schema_snapshots'] as const
 
 /** What is no more in the record, and where it is. Written by who owns the tables, and by nobody else (G8). */
 const retiredTables = [
@@ -66,6 +72,9 @@ const retiredTables = [
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
 const registryTables = ['gateways', 'gateway_keys', 'gateway_names', 'gateway_devices'] as const
+
+/** `tidegate.typed_…`: what reads a column of a view of an event type. */
+const typedFunctions = ['double', 'whole', 'bigint', 'boolean', 'text', 'json', 'instant'] as const
 
 /**
  * Whether deploy/postgres/roles.sql was run in this database, this session may act as the owner, and what there is of Tidegate is the
@@ -119,7 +128,7 @@ export async function ownsSchema(client: ClientBase): Promise<boolean> {
 /** What this session may do that the running cloud never needs, and that helps whoever has its password to alter the record. */
 export async function rightsBeside(client: ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ beside: string }>(besideSql, [
-    [...ledgerTables, ...retiredTables, ...registryTables],
+    [...ledgerTables, ...retiredTables, ...registryTables, ...publishedTables],
   ])
   return rows.map(({ beside }) => beside)
 }
@@ -152,6 +161,8 @@ function rightsSql(): string {
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement), tidegate.series(text, text, text, interval, timestamptz, timestamptz) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
     `grant execute on function tidegate.readable_before(), tidegate.check_cursor(text), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json), tidegate.inbox_key(text, text, text), tidegate.processed(text, text) to ${roles}`,
+    // Views of event types read with the rights of whoever asks them.
+    `grant execute on function tidegate.event_data(json), ${typedFunctions.map((name) => `tidegate.typed_${name}(jsonb)`).join(', ')} to ${roles}`,
     'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean), tidegate.show_rollups(integer) to tidegate_writer',
     'revoke all on schema projection from public',
     'grant usage, create on schema projection to tidegate_writer',

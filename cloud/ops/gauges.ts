@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Group } from '../groups/group.ts'
 import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
+import type { SchemasInUse } from '../reading/schemas.ts'
 import type { RunnerStatus } from '../projections/runner.ts'
 import type { CloudState } from './readiness.ts'
 
@@ -21,7 +22,41 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchSchemas(state, registers)
 }
 
-function watchSchemas({ unknownSchemas }: CloudState, registers: Registry[]): void {
+function watchSchemas({ schemas }: CloudState, registers: Registry[]): void {
+  const inUse: Gauge<'origin' | 'digest'> = new Gauge({
+    name: 'tidegate_cloud_schemas_in_use',
+    help: '1 for the schemas that are in use, by where they come from and by the beginning of their digest',
+    labelNames: ['origin', 'digest'],
+    registers,
+    collect() {
+      const { origin, digest } = schemas.inUse
+      inUse.reset()
+      if (digest !== undefined) inUse.set({ origin, digest: digest.slice(0, 12) }, 1)
+    },
+  })
+  const one = (name: string, help: string, read: (inUse: SchemasInUse) => number): void => {
+    const gauge: Gauge = new Gauge({
+      name: `tidegate_cloud_schemas_${name}`,
+      help,
+      registers,
+      collect() {
+        gauge.set(read(schemas.inUse))
+      },
+    })
+  }
+  one(
+    'revision',
+    'Revision of the registry that is in use; 0 where schemas come from a folder',
+    (now) => now.revision ?? 0,
+  )
+  one('faulty', '1 while there are other schemas that cannot be used, so that those of before are', (now) =>
+    Number(now.fault !== undefined),
+  )
+  one(
+    'absent_code',
+    'Steps of upcasters whose code is not in schemas.folder: what needs them waits',
+    (now) => now.absent.length,
+  )
   const made: Counter<'schema'> = new Counter({
     name: 'tidegate_cloud_schema_unknown_total',
     help: 'Checks of events whose version of a schema is not known here, by its name; of each group, and once an attempt',
@@ -29,7 +64,7 @@ function watchSchemas({ unknownSchemas }: CloudState, registers: Registry[]): vo
     registers,
     collect() {
       made.reset()
-      for (const [schema, count] of unknownSchemas()) made.inc({ schema }, count)
+      for (const [schema, count] of schemas.unknown.counts) made.inc({ schema }, count)
     },
   })
 }

@@ -4,6 +4,7 @@ import type { Group } from '../groups/group.ts'
 import type { PartitionsStanding } from '../history/partitions-postgres.ts'
 import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
 import type { RunnerStatus } from '../projections/runner.ts'
+import type { SchemasInUse } from '../reading/schemas.ts'
 import { durationText } from '../../src/units.ts'
 
 /** What a watcher may ask of a running cloud. */
@@ -31,8 +32,8 @@ export interface CloudState {
   findings(): Readonly<Record<string, number>> | undefined
   /** What waits for parked devices of groups that no instance runs, as of the last look. */
   unattended: () => readonly { group: string; devices: number }[]
-  /** Checks of events by the name of a schema that is not known here. */
-  unknownSchemas: () => ReadonlyMap<string, number>
+  /** Which schemas are in use, and checks of events by the name of one that is not known here. */
+  schemas: { readonly inUse: SchemasInUse; unknown: { readonly counts: ReadonlyMap<string, number> } }
   /** The partitions of history; undefined: nobody has looked yet. */
   partitions(): PartitionsStanding | undefined
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */
@@ -54,12 +55,21 @@ export function readiness(state: CloudState): Record<string, Check> {
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }
   }
+  const { inUse } = state.schemas
+  if (inUse.origin !== 'none') checks['schemas'] = { ok: true, detail: schemasText(inUse) }
   for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group, state.starveAfterMs)
   for (const status of state.projections())
     checks[`projection.${status.name}.${status.version}`] = projectionCheck(status)
   for (const { name, version } of state.unheld())
     checks[`projection.${name}.${version}`] ??= { ok: true, detail: 'active, and no instance works at it' }
   return checks
+}
+
+/** Whatever is wrong with others, those in use are good: no reason to take the instance away. */
+function schemasText({ digest = '', revision, types, fault }: SchemasInUse): string {
+  const which = revision === undefined ? '' : `revision ${revision}, `
+  const inUse = `${which}${types} types, ${digest.slice(0, 12)}`
+  return fault === undefined ? inUse : `${inUse}; others cannot be used, ${fault.code}: ${fault.message}`
 }
 
 /** Events are taken, and readers see what there is: no reason to take the instance away. That it stands still is told by a metric. */

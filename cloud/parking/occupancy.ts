@@ -18,8 +18,8 @@ export interface Room {
   readonly eventsLeft: number
   /** Most devices that are parked wait for a schema: what there is no room for is no overflow of theirs, but waits as well. */
   readonly awaitsSchema: boolean
-  /** Counted as soon as it is committed. */
-  added(devices: number, events: number): void
+  /** Counted as soon as it is committed; `awaiting`: so many of the devices wait for a schema. */
+  added(devices: number, events: number, awaiting?: number): void
   /** Resolves once it is aborted. */
   readonly closed: Promise<void>
 }
@@ -67,10 +67,13 @@ export function createRoom({ bounds, count, clock, signal }: RoomOptions): Room 
     get awaitsSchema() {
       return occupancy.awaiting > (occupancy.retrying + occupancy.held) / 2
     },
-    added(devices, events) {
+    added(devices, events, awaiting = 0) {
+      const retrying = Math.max(0, occupancy.retrying + devices)
       occupancy = {
         ...occupancy,
-        retrying: Math.max(0, occupancy.retrying + devices),
+        retrying,
+        // Which of them has gone the next count says.
+        awaiting: Math.min(occupancy.awaiting + awaiting, retrying + occupancy.held),
         events: Math.max(0, occupancy.events + events),
       }
     },

@@ -118,7 +118,7 @@ delete from tidegate.parked_devices where consumer_group = $1 and device = $2`
 const changeSql = (set: string, more: string): string => `
 with asked as (
   select device from tidegate.parked_devices
-  where consumer_group = $1 and ($2::text is null or device = $2) and ($3::text is null or code = $3) ${more}
+  where consumer_group = $1 and ($2::text is null or device = $2) and ($3::text is null or code = $3) and (not $4 or state = 'retrying') ${more}
 ), free as (
   select device from tidegate.parked_devices
   where consumer_group = $1 and device in (select device from asked) for no key update skip locked
@@ -248,9 +248,9 @@ function operationBy(run: Run): Operation {
   async function change(
     what: keyof typeof changes,
     group: string,
-    { device, code }: Which,
+    { device, code, retrying = false }: Which,
   ): Promise<Released> {
-    const values = [group, device ?? null, code ?? null]
+    const values = [group, device ?? null, code ?? null, retrying]
     const [row] = await run<[number, number]>(what, changes[what], values)
     const [devices, asked] = row ?? [0, 0]
     return { devices, working: Math.max(0, asked - devices) }

@@ -85,6 +85,8 @@ export interface Operation {
 export interface Which {
   device?: string | undefined
   code?: string | undefined
+  /** Not those that are held, for which somebody is to say how it goes on. */
+  retrying?: boolean | undefined
 }
 
 export interface Released {

@@ -3,6 +3,7 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Delivery, Enclosure } from '../amqp/delivery.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import { waitingEnclosure } from '../letters/letters.ts'
+import { awaitedCodes } from '../letters/story.ts'
 import type { Room } from './occupancy.ts'
 import { parkedEvent } from './parked.ts'
 import type { ParkingIn, Trial, Waiting } from './parking.ts'
@@ -103,7 +104,8 @@ export function createYard(options: YardOptions): Yard {
         (tx) => parkWithin(tx, failed, trial, enclosure),
         cutOff,
       )
-      if (outcome === 'parked') room.added(Number(isNew), 1)
+      const awaits = isNew && trial.state === 'retrying' && awaitedCodes.includes(trial.code)
+      if (outcome === 'parked') room.added(Number(isNew), 1, Number(awaits))
       return outcome
     },
   }

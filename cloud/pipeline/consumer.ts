@@ -37,7 +37,7 @@ export interface SingleConsumerOptions extends ConsumerOptions {
 }
 
 /** Of a consumer that says its event types one by one, each with the version that it reads. */
-export interface TypedConsumerOptions<Wanted extends object> extends ConsumerOptions {
+export interface TypedConsumerOptions<Wanted extends object> extends Omit<ConsumerOptions, 'events'> {
   types?: undefined
   events: Wanted & { readonly [Type in keyof Wanted]: VersionsOf<Type> }
   /** As `handle` of a consumer with `types`; what `data` is, is known by `event.type`. */

@@ -186,7 +186,7 @@ async function sampleKeys(
   if (all.length === 0) return []
   const union = all.map((table) => `select ${quoted(keyColumn)}::text as key from ${table}`).join(' union ')
   const { rows } = await tx.query<{ key: string }>(
-    `select key from (${union}) as keys where key is not null order by md5(key || $1) limit $2`,
+    `select key from (select distinct key from (${union}) as each) as keys where key is not null order by md5(key || $1) limit $2`,
     [job, sample],
   )
   return rows.map(({ key }) => key)

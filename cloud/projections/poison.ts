@@ -11,7 +11,7 @@ const messageLengthMax = 1000
 export function isTemporary(error: unknown): boolean {
   // What a statement did that nobody awaited is no better the next time.
   if (codeOf(error) === 'TRANSACTION_SPOILT') return false
-  // Schemas are read at the start: who starts next with the version goes on by itself.
+  // It goes on by itself when the version is there.
   if (awaitsSchema(error)) return false
   if (isOutage(error) || rivalState.test(codeOf(error))) return true
   return error instanceof Error && 'retryable' in error && error.retryable === true
@@ -34,7 +34,7 @@ export function poisonOf(error: unknown, { cursor, source, id, type }: Projected
   return { cursor, source, id, type, code: codeOf(error), message }
 }
 
-/** It has stopped for want of a schema, and not at a fault: whoever starts tries once whether it is there now. */
+/** It has stopped for want of a schema, and not at a fault: whoever has other schemas tries once whether it is there now. */
 export function isAwaiting({ code }: Poison): boolean {
   return isAwaitedCode(code)
 }
@@ -45,7 +45,7 @@ export function haltedAt({ name, version }: VersionKey, poison: Poison): Tidegat
     message: `projection ${name} ${version} cannot apply the event ${id} of ${source}: ${code}`,
     retryable: false,
     hint: isAwaiting(poison)
-      ? 'start the cloud with the schema, and it goes on by itself; or leave the event out: tidegate projections resume NAME VERSION --skip ID'
+      ? 'bring the schema there (schemas.folder, tidegate schema apply), and it goes on by itself; or leave the event out: tidegate projections resume NAME VERSION --skip ID'
       : 'mend the module and give it another version, or have it go on: tidegate projections resume NAME VERSION [--skip ID]',
   })
 }

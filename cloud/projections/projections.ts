@@ -39,6 +39,8 @@ export interface RunningProjections {
   statuses(): RunnerStatus[]
   /** Versions that readers see and nobody works at, here or elsewhere; some seconds old. */
   unheld(): readonly VersionKey[]
+  /** What `readAs` and `upcastersTo` say is of other schemas from now on: what waited is tried, and what would be derived anew stops. */
+  schemasChanged(): void
   close(): Promise<void>
 }
 
@@ -80,7 +82,8 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
     batchMax,
     turns: createTurns(buildersMax),
   }
-  const runners: Runner[] = options.projections.map(withTables).map((projection) =>
+  const projections = options.projections.map(withTables)
+  const runners: Runner[] = projections.map((projection) =>
     startRunner({
       ...shared,
       projection,
@@ -93,6 +96,10 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
   return {
     statuses: () => runners.map(({ status }) => status),
     unheld: () => watch.unheld,
+    schemasChanged() {
+      for (const [index, projection] of projections.entries())
+        runners[index]?.schemasChanged(definitionOf(projection, upcastersTo))
+    },
     async close() {
       await (closing ??= Promise.all([...runners, watch].map((one) => one.close())))
     },

@@ -1,7 +1,7 @@
 import { backoffMs } from '../../src/backoff.ts'
 import type { ReadAs } from '../../src/schemas/upcast/read-as.ts'
 import type { Clock, Random } from '../../src/clock.ts'
-import { codeOf, isAbort, messageOf, type TidegateError } from '../../src/errors.ts'
+import { codeOf, isAbort, messageOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
@@ -60,6 +60,8 @@ export interface RunnerStatus {
 
 export interface Runner {
   readonly status: RunnerStatus
+  /** Schemas have changed, and with them perhaps its definition; an event that waits for a schema is tried again. */
+  schemasChanged(definition: string): void
   /** Gives the lease back when what is under way has settled. */
   close(): Promise<void>
 }
@@ -78,6 +80,7 @@ export function startRunner(options: RunnerOptions): Runner {
   let closing: Promise<void> | undefined
   return {
     status: runner.status,
+    schemasChanged: (definition) => runner.schemasChanged(definition),
     close: () => (closing ??= runner.stop(running)),
   }
 }
@@ -98,10 +101,14 @@ class VersionRunner {
   #attempt: Attempt | undefined
   /** Where this instance has found for itself that an event waits for a schema. */
   #awaitsAt: string | undefined
+  #definition: string
+  /** Its definition is another than what it has registered: nothing more is derived until it has registered that. */
+  #isStale = false
 
   constructor(options: RunnerOptions) {
     const { name, version } = options.projection
     this.#options = options
+    this.#definition = options.definition
     this.#limit = createBatchLimit(options.batchMax)
     this.#log = options.log.child({ projection: name, version })
     this.#rate = createRate(options.clock)
@@ -114,7 +121,18 @@ class VersionRunner {
 
   get #applying(): ToApply {
     const { projection, readAs, timeoutMs, clock } = this.#options
-    return { projection, readAs, timeoutMs, clock, log: this.#log, signal: this.#signal }
+    const read: ReadAs = (event, version) => {
+      if (this.#isStale) throw otherUpcasters(projection)
+      return readAs(event, version)
+    }
+    return { projection, readAs: read, timeoutMs, clock, log: this.#log, signal: this.#signal }
+  }
+
+  schemasChanged(definition: string): void {
+    this.#awaitsAt = undefined
+    if (definition === this.#definition) return
+    this.#definition = definition
+    this.#isStale = true
   }
 
   async run(): Promise<void> {
@@ -140,7 +158,8 @@ class VersionRunner {
 
   #tellOf(error: unknown): void {
     const code = codeOf(error)
-    if (code === 'PROJECTION_LEASE_LOST') this.#lease = undefined
+    // What it gives up itself it still has to give back.
+    if (code === 'PROJECTION_LEASE_LOST' && !this.#isStale) this.#lease = undefined
     const isNew = this.status.fault?.code !== code
     // History was put back behind it: nothing but a rebuild helps.
     if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
@@ -151,19 +170,28 @@ class VersionRunner {
   /** Works for a third of a lease, then sees to it that it has one still. */
   async #workOrWait(): Promise<void> {
     const { clock, leases, leaseMs } = this.#options
+    if (this.#isStale) await this.#startAnew()
     const lease = (this.#lease ??= await this.#take())
     if (lease === undefined) return this.#pause(leaseMs / 3)
     const untilMs = clock.monotonicMs() + leaseMs / 3
-    while (!this.#signal.aborted && clock.monotonicMs() < untilMs) {
+    while (!this.#signal.aborted && !this.#isStale && clock.monotonicMs() < untilMs) {
       const done = await this.#step(lease)
       if (done !== 'more') await this.#pause(done === 'idle' ? pollMs : haltedPollMs)
     }
     if (!this.#signal.aborted && !(await leases.renew(lease))) this.#lease = undefined
   }
 
+  /** As at a start: under its number it is what it was, or nothing. */
+  async #startAnew(): Promise<void> {
+    this.#isStale = false
+    const lease = this.#lease
+    this.#lease = undefined
+    if (lease) await this.#options.leases.leave(lease).catch(() => {})
+  }
+
   async #take(): Promise<Lease | undefined> {
-    const { leases, definition, projection } = this.#options
-    await leases.register(projection, { definition, types: projection.types })
+    const { leases, projection } = this.#options
+    await leases.register(projection, { definition: this.#definition, types: projection.types })
     const lease = await leases.take(projection)
     this.#idleAt = undefined
     if (lease) this.#log.info({ token: String(lease.token) }, 'works at the projection')
@@ -237,7 +265,7 @@ class VersionRunner {
     })
   }
 
-  /** Another instance has stopped, or this one before its start: the schema may be here now. */
+  /** Another instance has stopped, or this one before its start or with other schemas: the schema may be here now. */
   #isToTry(poison: Poison): boolean {
     return isAwaiting(poison) && this.#awaitsAt !== poison.cursor
   }
@@ -306,4 +334,12 @@ class VersionRunner {
       if (!isAbort(error)) throw error
     })
   }
+}
+
+function otherUpcasters({ name, version }: LoadedProjection): TidegateError {
+  return new TidegateError('PROJECTION_LEASE_LOST', {
+    message: `what brings events to the versions that projection ${name} ${version} asks for has changed: it starts anew`,
+    retryable: true,
+    hint: 'it is held against what was built under its number, and goes on if that is the same',
+  })
 }

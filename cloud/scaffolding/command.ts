@@ -56,8 +56,9 @@ function writeConsumer(group: string, options: NewOptions): void {
       `${options.schemas} has no schema of ${type}${didYouMean(type, schemas.types)}`,
       'name one that it has, or add its schema first',
     )
-  const language = options.js ? 'js' : 'ts'
   const runner = options.runner ?? runnerHere()
+  const isUnread = runner === 'node' && !readsTypeScript()
+  const language = options.js || isUnread ? 'js' : 'ts'
   const files = filesOf({ group, type, schema: schemaOf(type, schemas, options.schemas), language, runner })
   const paths = Object.keys(files).map((name) => join(options.in, name))
   const there = paths.filter((path) => existsSync(path))
@@ -74,8 +75,18 @@ function writeConsumer(group: string, options: NewOptions): void {
     ...(language === 'ts' ? ['typescript', '@types/node'] : []),
     ...(runner === 'vitest' ? ['vitest'] : []),
   ]
-  process.stdout.write(`${written.join('\n')}\n\n${needed(needs)}`)
+  const why = isUnread && !options.js ? `${unread}\n` : ''
+  process.stdout.write(`${written.join('\n')}\n\n${why}${needed(needs)}`)
 }
+
+/** Whether this Node runs a test that is written in TypeScript: from 22.18 on. */
+function readsTypeScript(): boolean {
+  return 'typescript' in process.features && Boolean(process.features.typescript)
+}
+
+const unread = `JavaScript, since Node ${process.version} runs no test that is in TypeScript: with vitest (--runner vitest) or Node 22.18
+it is TypeScript.
+`
 
 /** What a project of consumers needs is on no registry. */
 function needed(others: readonly string[]): string {

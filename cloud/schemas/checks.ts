@@ -25,6 +25,8 @@ export interface JudgedFinding extends Finding {
   because?: string
   /** What becomes of the witness when upcasters bring it forward, if the later version does not take it then. */
   uncarried?: string
+  /** Stored events of the earlier version, and how many of them fail; where somebody has looked. */
+  stored?: { events: number; failing: number }
 }
 
 export interface JudgedComparison {
@@ -153,7 +155,12 @@ export function compareVersions(
   const earlier = versionAt(stored, against)
   const others = [...stored.versions.values()].map(({ schema }) => schema as Json)
   const [writer, reader] = direction === 'BACKWARD' ? [earlier, later] : [later, earlier]
-  return compare(writer, reader, { others, rules: formats === 'checked' ? allRules : withoutFormats })
+  return compare(writer, reader, { others, rules: rulesFor(formats) })
+}
+
+/** What is asked of a reader, as formats are read. */
+export function rulesFor(formats: Formats): typeof allRules {
+  return formats === 'checked' ? allRules : withoutFormats
 }
 
 /** Where a format is an annotation it asks for nothing. */
@@ -233,7 +240,7 @@ export function upcastersOf(
 }
 
 /** What of a folder is not as its lock says: files that are not in it yet, and files that are gone. */
-function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; missing: string[] } {
+export function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; missing: string[] } {
   const names = [...digests.keys()].toSorted()
   return {
     unlocked: names.filter((name) => !lock?.has(name)),
@@ -242,7 +249,8 @@ function lockFindings({ lock, digests }: SchemaFolder): { unlocked: string[]; mi
 }
 
 /** Whether a finding is in the way of a version. */
-export function isInTheWay({ standing, uncarried }: JudgedFinding, strict: boolean): boolean {
+export function isInTheWay({ standing, uncarried, stored }: JudgedFinding, strict: boolean): boolean {
   if (standing === 'breaks' || standing === 'unknown') return true
-  return strict && (standing === 'open model' || uncarried !== undefined)
+  const isOpen = standing === 'open model' && stored?.failing !== 0
+  return strict && (isOpen || uncarried !== undefined)
 }

@@ -1,6 +1,13 @@
+import { existsSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { TidegateError } from '../../src/errors.ts'
-import { readSchemaFolder, type SchemaFolder, usableSchemaFolder } from '../../src/schemas/folder.ts'
+import { untilSignal } from '../../src/lifecycle.ts'
+import {
+  readSchemaFolder,
+  readSchemas,
+  type SchemaFolder,
+  usableSchemaFolder,
+} from '../../src/schemas/folder.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
 import { registryOf } from '../../src/schemas/registry.ts'
 import { noUpcasts, type Upcasts } from '../../src/schemas/upcast/chain.ts'
@@ -8,18 +15,31 @@ import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { wholeNumber } from '../../src/settings/command-line.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
+import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
+import { askingForRegistry, type RegistryChoice, withRegistry } from './apply/choosing.ts'
+import { addApply } from './apply/command.ts'
+import { besideEachOther, besideText } from './apply/list.ts'
 import { checkFolder, compareVersions, type Direction, versionsOf } from './checks.ts'
+import { checkStored } from './gate/check-stored.ts'
+import { settledBy } from './gate/settled.ts'
+import { gateText } from './gate/told.ts'
+import { addSnapshots } from './snapshots.ts'
+import { addViews } from './views/command.ts'
 import { checkedText, comparisonText, differenceText, noteOf } from './told.ts'
 
 const examples = `
 Examples:
   tidegate schema check
+  tidegate schema check --stored --config cloud.yaml
   tidegate schema diff com.acme.climate 1 2
   tidegate schema add com.acme.climate climate-new.json
+  tidegate schema apply --reason 'rooms have a humidity' --key registry.key --config cloud.yaml
   tidegate schema list --json
+  tidegate schema snapshot --key registry.pem --out schemas.snapshot
   tidegate schema types --check
+  tidegate schema views --config cloud.yaml
 
 Exit codes: 0 nothing found, 1 something found, 2 the command line cannot be read.`
 
@@ -37,6 +57,8 @@ export interface SchemaCommandParts {
   say?: (text: string) => void
   /** Something was found: the exit code is 1. */
   onFound?: () => void
+  /** Ends what takes long; by default with the process. */
+  until?: () => AbortSignal
 }
 
 type Parts = Required<SchemaCommandParts>
@@ -44,9 +66,13 @@ type Parts = Required<SchemaCommandParts>
 /** `tidegate schema` */
 export function registerSchemaCommand(
   program: Command,
-  { say = print, onFound = () => (process.exitCode = 1) }: SchemaCommandParts = {},
+  {
+    say = print,
+    onFound = () => (process.exitCode = 1),
+    until = () => untilSignal(process),
+  }: SchemaCommandParts = {},
 ): void {
-  const parts = { say, onFound }
+  const parts = { say, onFound, until }
   const schema = program
     .command('schema')
     .description('event types and their versions: what is there, and whether versions understand each other')
@@ -55,7 +81,10 @@ export function registerSchemaCommand(
   addDiff(schema, parts)
   addAdd(schema, parts)
   addList(schema, parts)
+  addApply(comparing(schema.command('apply')), parts)
+  addSnapshots(schema, say)
   addTypes(schema)
+  addViews(schema, say)
 }
 
 function taking(command: Command): Command {
@@ -74,26 +103,37 @@ function comparing(command: Command): Command {
 }
 
 function addCheck(schema: Command, { say, onFound }: Parts): void {
-  comparing(schema.command('check'))
+  askingForDatabase(comparing(schema.command('check')))
     .description(
       'hold the files to schemas.lock, and each newest version to those before it, by the mode of its type',
     )
     .argument('[types...]', 'these types alone')
     .option('--all', 'every version, not the newest and what is not in the lock yet')
     .option('--strict', 'count what breaks only data with names that nobody described')
+    .option('--stored', 'hold what is stored, in history and among open dead letters, against them as well')
     .action(async (types: string[], options: CheckChoice, command: Command) => {
+      if (!options.stored && (options.config ?? options.database) !== undefined)
+        command.error('error: --config and --database are for --stored', { exitCode: 2 })
       const folder = readSchemaFolder(options.folder, options.formats)
       for (const type of types) knownType(folder, type, command)
       const { upcasts, fault } = await upcastsOf(folder)
       const faults = fault === undefined ? folder.faults : [...folder.faults, fault]
-      const checked = checkFolder({ ...folder, faults }, types, { ...options, upcasts })
-      say(options.json ? JSON.stringify(checked) : checkedText(checked))
-      if (!checked.ok) onFound()
+      const compared = checkFolder({ ...folder, faults }, types, { ...options, upcasts })
+      // With files that cannot be used nobody can say what they would make of anything.
+      const stored =
+        options.stored && faults.length === 0
+          ? await checkStored(options, folder, compared, { formats: options.formats, upcasts })
+          : undefined
+      const checked = stored ? settledBy(compared, stored, options.strict === true) : compared
+      if (options.json) say(JSON.stringify({ ...checked, ...(stored && { stored }) }))
+      else say([checkedText(checked), ...(stored ? [gateText(stored)] : [])].join('\n'))
+      if (!checked.ok || stored?.ok === false) onFound()
     })
 }
 
-interface CheckChoice extends ComparingChoice {
+interface CheckChoice extends ComparingChoice, DatabaseChoice {
   all?: boolean
+  stored?: boolean
   strict?: boolean
 }
 
@@ -171,9 +211,13 @@ function addAdd(schema: Command, { say, onFound }: Parts): void {
 }
 
 function addList(schema: Command, { say }: Parts): void {
-  taking(schema.command('list'))
-    .description('the event types of a folder, their versions, modes and owners')
-    .action((options: Choice) => {
+  askingForRegistry(taking(schema.command('list')))
+    .description(
+      'the event types of a folder, their versions, modes and owners; or what a registry has beside it',
+    )
+    .action(async (options: Choice & RegistryChoice) => {
+      const { config, database, api } = options
+      if ([config, database, api].some((one) => one !== undefined)) return listBeside(options, say)
       const folder = usableSchemaFolder(options.folder)
       const types = [...folder.types].map(([type, stored]) => {
         const { compatibility, owner, description, retired } = stored.settings
@@ -184,6 +228,22 @@ function addList(schema: Command, { say }: Parts): void {
       if (options.json) say(JSON.stringify({ types }))
       else say(types.map(typeText).join('\n'))
     })
+}
+
+/** Of a folder that is not there, the registry alone. */
+async function listBeside(options: Choice & RegistryChoice, say: Parts['say']): Promise<void> {
+  const folder = existsSync(options.folder)
+    ? usableSchemaFolder(options.folder)
+    : readSchemas({ name: options.folder, files: new Map(), faults: [], moduleAt: () => undefined })
+  const entering = {
+    formats: 'checked' as const,
+    moduleAt: folder.source.moduleAt,
+    signal: new AbortController().signal,
+  }
+  const listing = await withRegistry(options, entering, (door) => door.list())
+  const files = besideEachOther(listing, folder)
+  const { revision, digest } = listing
+  say(options.json ? JSON.stringify({ revision, digest, files }) : besideText(listing, files))
 }
 
 function typeText(one: {

@@ -1,3 +1,4 @@
+import { counted } from '../../src/units.ts'
 import type { Carried } from './carrying.ts'
 import type { CheckedFolder, Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
 import type { Finding } from './compatibility/findings.ts'
@@ -19,7 +20,11 @@ export function checkedText({ ok, faults, unlocked, missing, types, inTheWay }: 
     ...noteOf(one),
   ])
   const tried = comparisons.reduce((sum, one) => sum + one.tried, 0)
-  const count = `${types.length} event types, ${comparisons.length} comparisons, ${tried} generated documents`
+  const count = [
+    counted(types.length, 'event type'),
+    counted(comparisons.length, 'comparison'),
+    counted(tried, 'generated document'),
+  ].join(', ')
   const verdict = ok
     ? `fine: ${count}`
     : `not fine: ${count}, ${files.length} of files and ${inTheWay} of versions in the way`
@@ -101,7 +106,7 @@ function cut(text: string, max: number): string {
 }
 
 function whatToDo(
-  { standing, because, uncarried, rule, schemaPath, path, witness }: JudgedFinding,
+  { standing, because, uncarried, stored, rule, schemaPath, path, witness }: JudgedFinding,
   { version, against, direction }: Pair,
 ): string {
   switch (standing) {
@@ -116,6 +121,10 @@ function whatToDo(
             : ', which carries this document'
       }`
     case 'open model':
+      if (stored?.failing === 0)
+        return `settled by what is stored: none of ${stored.events} events of version ${against} fails`
+      if (stored !== undefined)
+        return `settled by what is stored: ${stored.failing} of ${stored.events} events of version ${against} fail`
       return 'it breaks only data that carries this name with something else, which the writer never spoke of; --strict counts it'
     case 'unknown':
       return `say it in another way, or accept it in type.yaml: accepted: [{ version: ${version}, against: ${against}${direction === 'FORWARD' ? ', direction: FORWARD' : ''}, rule: ${JSON.stringify(rule)}, path: "${schemaPath || path}", reason: … }]`

@@ -122,7 +122,7 @@ class Harness implements TestConsumer {
   #closing: Promise<void> | undefined
 
   constructor(consumer: Consumer, parts: Parts) {
-    const { schemas, readAs, opened, log } = parts
+    const { schemas, opened } = parts
     this.#consumer = consumer
     this.#parts = parts
     const clock = new VirtualClock(parts.startMs)
@@ -130,16 +130,7 @@ class Harness implements TestConsumer {
     this.#gateway = new TestGateway(schemas, () => clock.now())
     const storage = watched(postgresStorage(opened.database), { activity, now: () => clock.now() })
     const handler = failingHandler(countedHandler(consumer.handler, activity), this.#failures)
-    this.#run = new Run({
-      consumer: { ...consumer, handler },
-      storage,
-      schemas,
-      readAs,
-      clock,
-      activity,
-      log,
-      batchMax: 50,
-    })
+    this.#run = new Run({ consumer, handler, parts, storage, clock, activity, batchMax: 50 })
   }
 
   get waiting(): number {

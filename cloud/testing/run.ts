@@ -16,14 +16,21 @@ import { createFakeBroker, type FakeBroker, type FakeDeliveries } from './broker
 import { partitions, posted } from './events.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
-export interface RunOptions {
-  consumer: Consumer
-  storage: Storage
+/** What a run has of whoever tests the consumer. */
+export interface RunParts {
   schemas: SchemaRegistry
   readAs: ReadAs
+  log: HandlerLog
+}
+
+export interface RunOptions {
+  consumer: Consumer
+  /** In place of the consumer's own. */
+  handler: Consumer['handler']
+  parts: RunParts
+  storage: Storage
   clock: VirtualClock
   activity: Activity
-  log: HandlerLog
   batchMax: number
   observer?: Partial<PipelineObserver>
 }
@@ -102,9 +109,10 @@ export class Run {
   }
 
   #create(): Pipeline {
-    const { consumer, storage, schemas, readAs, clock, batchMax, log, observer } = this.#options
+    const { consumer, handler, parts, storage, clock, batchMax, observer } = this.#options
+    const { schemas, readAs, log } = parts
     return createPipeline({
-      consumer: configured(consumer, { timeoutMs: 30_000 }),
+      consumer: configured({ ...consumer, handler }, { timeoutMs: 30_000 }),
       storage,
       replayedIn,
       sidings: this.broker.sidings,

@@ -81,8 +81,8 @@ function addMint(token: Command): void {
     .description('make a token, on the machine of the cloud; it is all that is printed on standard output')
     .addOption(new Option('--role <role...>', 'what it may').choices(roleNames).makeOptionMandatory())
     .addOption(
-      new Option('--for <duration>', 'at most 12h')
-        .argParser(durationOf({ min: '1m', max: '12h' }))
+      new Option('--for <duration>', 'at most 12h; of the role gateway alone 366d')
+        .argParser(durationOf({ min: '1m', max: '366d' }))
         .default(8 * 3_600_000, '8h'),
     )
     .option('--subject <name>', 'whom its deeds are put down to; else you')

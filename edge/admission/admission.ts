@@ -20,7 +20,7 @@ import { createProfiles, type NamedProfile, type Profile } from './profiles.ts'
 import { type Fault, quarantine, type RejectionReason } from './quarantine.ts'
 import { type Reading, readMessage, type ReadingResult } from './reading.ts'
 import type { EventMatch } from './routes/routes.ts'
-import { createSchemaCheck, type SchemaCheckOptions } from './schema-check.ts'
+import type { SchemaCheck } from './schema-check.ts'
 
 export interface Message {
   /** The authenticated publisher. */
@@ -55,7 +55,9 @@ export type LoweredBy = (typeof loweredBy)[number]
 
 export type Admit = (message: Message) => Admitted
 
-export interface AdmissionOptions extends SchemaCheckOptions {
+export interface AdmissionOptions {
+  /** By the schemas in force; of one message it is asked once. */
+  checkSchema: SchemaCheck
   types: Readonly<Record<string, TypeRule>>
   /** By their names; none: any device may send any type in any lane. */
   profiles?: Readonly<Record<string, Profile>>
@@ -76,10 +78,9 @@ export interface TypeRule {
 
 /** The way from an MQTT message to an event, or to the rejected event that says why it is none. */
 export function createAdmission(options: AdmissionOptions): Admit {
-  const checkSchema = createSchemaCheck(options)
   const makeId = monotonicFactory(options.random)
   const rules = new Map(Object.entries(options.types))
-  const { profiles = {}, highPerDevice, clock } = options
+  const { checkSchema, profiles = {}, highPerDevice, clock } = options
   const profileOf = createProfiles(profiles)
   const mayGoHigh = highPerDevice ? createHighRate(highPerDevice, clock) : () => true
   const accepting = { ...options, makeId, ruleOf: (type: string) => rules.get(type), mayGoHigh }

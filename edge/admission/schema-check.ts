@@ -17,6 +17,9 @@ export interface SchemaCheckOptions {
 /** `dataschema` of the version it was checked against; undefined when the type has none. */
 export type SchemaVerdict = { ok: true; dataschema: string | undefined } | { ok: false; fault: Fault }
 
+/** Judges a reading of this type that came by a route which says this version, or none. */
+export type SchemaCheck = (type: string, reading: Reading, routeVersion?: number) => SchemaVerdict
+
 /** Who said which version it is: its `dataschema`, the route it came by, or nobody, and it is the newest that takes it. */
 export const versionChoices = ['named', 'route', 'fit'] as const
 
@@ -34,8 +37,10 @@ export function createSchemaCheck({
   schemas,
   unknownTypes,
   schemaUse = new Map(),
-}: SchemaCheckOptions): (type: string, reading: Reading, routeVersion?: number) => SchemaVerdict {
+}: SchemaCheckOptions): SchemaCheck {
   const types = new Map(schemas.types.map((type) => [type, new TypeCheck(type, schemas, schemaUse)]))
+  const names = new Set([...types.values()].flatMap(({ names }) => names))
+  for (const name of schemaUse.keys()) if (!names.has(name)) schemaUse.delete(name)
   return (type, reading, routeVersion) => {
     const known = types.get(type)
     if (known) return known.check(reading, routeVersion)
@@ -67,11 +72,17 @@ class TypeCheck {
     this.#versions = new Map(
       this.#accepted.map((version) => {
         const dataschema = schemaName(type, version)
-        const used = { named: 0, route: 0, fit: 0 }
+        // Those that were counted under the schemas before count on.
+        const used = use.get(dataschema) ?? { named: 0, route: 0, fit: 0 }
         use.set(dataschema, used)
         return [version, { verdict: { ok: true, dataschema }, used }]
       }),
     )
+  }
+
+  /** Of the versions that are accepted. */
+  get names(): string[] {
+    return this.#accepted.map((version) => schemaName(this.#type, version))
   }
 
   check({ dataschema, data }: Reading, routeVersion: number | undefined): SchemaVerdict {

@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { SchemaUse } from '../admission/schema-check.ts'
 import { type OutboxStats, quotaReasons } from '../outbox/outbox.ts'
+import type { Schemas } from '../schemas/schemas.ts'
+import { watchSchemas } from './schema-gauges.ts'
 import type { UplinkState } from './uplink-state.ts'
 
 export interface EdgeGauges {
@@ -14,8 +15,8 @@ export interface EdgeGauges {
   tlsFaulty(): Readonly<Record<string, number>>
   /** Those that came down with the uplink. */
   readonly lists: () => { number: number; ageS: number; refused: number }
-  /** Readings that passed, by version and who chose it. */
-  readonly schemaUse: SchemaUse
+  /** What readings are judged by. */
+  readonly schemas: Pick<Schemas, 'use' | 'seen'>
   /** What the system says that this process has written; undefined where it does not say. */
   readonly diskWriteBytes: () => number | undefined
 }
@@ -35,7 +36,7 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
     state.tlsFaulty(),
   )
   watchLists(state, make, registers)
-  watchSchemas(state.schemaUse, registers)
+  watchSchemas(state.schemas, registers)
   watchDisk(state.diskWriteBytes, registers)
 }
 
@@ -53,20 +54,6 @@ function watchLists({ lists }: EdgeGauges, { gauge }: GaugeMaker, registers: Reg
     collect() {
       refused.reset()
       refused.inc(lists().refused)
-    },
-  })
-}
-
-function watchSchemas(use: SchemaUse, registers: Registry[]): void {
-  const made: Counter = new Counter({
-    name: 'tidegate_edge_schema_checked_total',
-    help: 'Readings that passed their schema, by its name and by who chose the version',
-    labelNames: ['schema', 'by'],
-    registers,
-    collect() {
-      made.reset()
-      for (const [schema, counts] of use)
-        for (const [by, count] of Object.entries(counts)) made.inc({ schema, by }, count)
     },
   })
 }

@@ -22,7 +22,7 @@ export interface OpsOptions {
   crlSecondsLeft: () => Record<string, number>
   tlsFaulty: () => Record<string, number>
   lists: EdgeGauges['lists']
-  schemaUse: EdgeGauges['schemaUse']
+  schemas: EdgeGauges['schemas']
   diskWriteBytes: () => number | undefined
   routes: Readonly<Record<string, OpsRoute>>
   clock: Clock

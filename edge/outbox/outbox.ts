@@ -1,3 +1,4 @@
+import type { SchemasUsed } from '../../src/contract/schemas-used.ts'
 import type { WrittenCandidate } from '../../src/contract/codec.ts'
 
 /**
@@ -43,6 +44,14 @@ export interface Outbox {
   rewind(): void
   /** The uplink came (back) up: what is queued now becomes backlog, what comes next is live. */
   resumed(): void
+
+  /**
+   * Events that are submitted after this call are judged by these schemas: before the first of them that takes a place, a `dev.tidegate.schemas`
+   * event takes one that says so, unless the newest in the ledger says the same. So no event in front of it was judged by them. Resolves when
+   * that is durable.
+   * @throws TidegateError `OUTBOX_CLOSED`
+   */
+  judgedBy(schemas: SchemasUsed): Promise<void>
 
   stats(): OutboxStats
   /** Idempotent; waits for what was submitted. */

@@ -92,10 +92,18 @@ function compileEach(
     try {
       compiled.validators.set(version, compileSchema(schema, others, formats))
     } catch (error) {
-      compiled.faults.set(version, error)
+      compiled.faults.set(version, error instanceof RangeError ? tooLarge(error) : error)
     }
   }
   return compiled
+}
+
+/** Each member and alternative is a level of the code that is made, and the stack has an end. */
+function tooLarge(cause: RangeError): Error {
+  return new Error(
+    'has more members or alternatives in one place than can be checked, which is some 2,000, or is nested too deeply: part it, or say what the members have in common by additionalProperties or patternProperties',
+    { cause },
+  )
 }
 
 function compileSchema(schema: unknown, others: readonly unknown[], formats: Formats): Validate {
@@ -106,8 +114,9 @@ function compileSchema(schema: unknown, others: readonly unknown[], formats: For
   void judgeOf(dialect).validateSchema(plain, true)
   const unknownKeywords: string[] = []
   const cost = new CheckCost()
+  const isLong = JSON.stringify(plain).length > optimizedLengthMax
   const compile = (allErrors: boolean): ValidateFunction => {
-    const ajv = createAjv(dialect, allErrors, formats, (keyword) => unknownKeywords.push(keyword))
+    const ajv = createAjv(dialect, { allErrors, formats, isLong }, (keyword) => unknownKeywords.push(keyword))
     countCost(ajv, cost, [plain, others])
     if (formats === 'checked') checkFormats(ajv, cost, [plain, others])
     for (const other of othersOf(schema, others)) addTo(ajv, other, dialect)
@@ -119,6 +128,12 @@ function compileSchema(schema: unknown, others: readonly unknown[], formats: For
   if (slips.length > 0) throw new Error([...new Set(slips)].join('; '))
   return withAllFaults(validate, () => compile(true), cost, alternativesIn(plain, others))
 }
+
+/**
+ * Of a schema as people write them ajv makes the code better that it has made. That goes through all of it for each level of it, which of
+ * thousands of members or alternatives in one place, each a level within the one before, took a minute.
+ */
+const optimizedLengthMax = 16_384
 
 /** Of data with more values than this the first fault is told and no other: every one costs memory. */
 const toldWholeMax = 1000
@@ -218,8 +233,7 @@ function creatorOf(dialect: string): (options: Options) => Ajv {
 
 function createAjv(
   dialect: string,
-  allErrors: boolean,
-  formats: Formats,
+  { allErrors, formats, isLong }: { allErrors: boolean; formats: Formats; isLong: boolean },
   onUnknown: (keyword: string) => void,
 ): Ajv {
   const tell = (...about: unknown[]): void => {
@@ -232,6 +246,7 @@ function createAjv(
     strictSchema: 'log',
     validateSchema: false,
     validateFormats: formats === 'checked',
+    ...(isLong && { code: { optimize: false } }),
     logger: { log: tell, warn: tell, error: tell },
   })
   ajv.removeKeyword('multipleOf')

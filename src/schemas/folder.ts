@@ -33,14 +33,25 @@ export function readSchemaFolder(folder: string, formats: Formats = 'checked'): 
 /** The same of files that have been read. */
 export function readSchemas(source: SchemaSource, formats: Formats = 'checked'): SchemaFolder {
   const reading = new Reading(source, formats)
+  for (const type of topNamesIn(source)) reading.readTop(type)
+  return reading.end()
+}
+
+/**
+ * The same, for whoever has other things to do: between two types it lets others have their turn. What a type had before, with the same files and
+ * the same `formats`, is taken over as it is: compiling is what costs.
+ * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
+ */
+export async function usableSchemasInTurns(
+  source: SchemaSource,
+  { formats, before }: { formats: Formats; before?: SchemaFolder | undefined },
+): Promise<SchemaFolder> {
+  const reading = new Reading(source, formats, before)
   for (const type of topNamesIn(source)) {
-    if (type === lockName) continue
-    if (eventTypePattern.test(type) && !source.files.has(type)) reading.readType(type)
-    else reading.faults.push(`${type}: the folder's name is not an event type`)
+    reading.readTop(type)
+    await nextTurn()
   }
-  const lock = reading.readLock()
-  const { types, digests, faults } = reading
-  return { source, types, digests, lock, faults }
+  return refuseFaulty(reading.end())
 }
 
 /**
@@ -53,10 +64,14 @@ export function usableSchemaFolder(folder: string, formats: Formats = 'checked')
 
 /** @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used */
 export function usableSchemas(source: SchemaSource, formats: Formats = 'checked'): SchemaFolder {
-  const read = readSchemas(source, formats)
-  if (read.faults.length === 0) return read
+  return refuseFaulty(readSchemas(source, formats))
+}
+
+function refuseFaulty(read: SchemaFolder): SchemaFolder {
+  const { source, faults } = read
+  if (faults.length === 0) return read
   throw new TidegateError('SCHEMA_FOLDER', {
-    message: `${source.name} holds schemas that cannot be used:\n${read.faults.map((fault) => `  ${fault}`).join('\n')}`,
+    message: `${source.name} holds schemas that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
     retryable: false,
     hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see docs/SCHEMAS.md',
   })
@@ -77,14 +92,47 @@ class Reading {
   readonly faults: string[]
   readonly #source: SchemaSource
   readonly #formats: Formats
+  readonly #before: SchemaFolder | undefined
 
-  constructor(source: SchemaSource, formats: Formats) {
+  constructor(source: SchemaSource, formats: Formats, before?: SchemaFolder) {
     this.#source = source
     this.#formats = formats
+    this.#before = before
     this.faults = [...source.faults]
   }
 
-  readType(type: string): void {
+  readTop(name: string): void {
+    if (name === lockName) return
+    if (eventTypePattern.test(name) && !this.#source.files.has(name)) this.#readType(name)
+    else this.faults.push(`${name}: the folder's name is not an event type`)
+  }
+
+  end(): SchemaFolder {
+    const lock = this.#readLock()
+    return { source: this.#source, types: this.types, digests: this.digests, lock, faults: this.faults }
+  }
+
+  /** What was made of the very same files before. */
+  #madeBefore(type: string): StoredType | undefined {
+    const stored = this.#before?.types.get(type)
+    if (stored === undefined || this.#before === undefined) return undefined
+    const earlier = filesOf(this.#before.source, type)
+    const files = filesOf(this.#source, type)
+    const isSame =
+      files.length === earlier.length &&
+      files.every(([name, bytes]) =>
+        Buffer.from(bytes).equals(this.#before?.source.files.get(name) ?? nothing),
+      )
+    return isSame ? stored : undefined
+  }
+
+  #readType(type: string): void {
+    const made = this.#madeBefore(type)
+    if (made) {
+      for (const [name] of filesOf(this.#source, type)) if (this.#before?.digests.has(name)) this.#read(name)
+      this.types.set(type, made)
+      return
+    }
     const schemas = new Map<number, unknown>()
     this.#readUpcasters(`${type}/${upcastFolder}`)
     for (const file of this.#namesOf(type)) {
@@ -104,7 +152,7 @@ class Reading {
     if (versions.length > 0) this.types.set(type, { settings, versions: new Map(versions) })
   }
 
-  readLock(): Lock | undefined {
+  #readLock(): Lock | undefined {
     const text = textIn(this.#source, lockName)
     if (text === undefined) return undefined
     const { lock, faults } = parseLock(text)
@@ -160,4 +208,16 @@ class Reading {
   #fault(name: string, said: string): void {
     this.faults.push(`${name}: ${said}`)
   }
+}
+
+const nothing = new Uint8Array()
+
+function filesOf({ files }: SchemaSource, type: string): [string, Uint8Array][] {
+  return [...files].filter(([name]) => name.startsWith(`${type}/`))
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
 }

@@ -1,13 +1,15 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { generateKeyPairSync } from 'node:crypto'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectAsync } from 'mqtt'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Link, startLink } from '../../dev/stack/link.ts'
 import { edgeConfigSchema } from '../../edge/config.ts'
-import { runEdge } from '../../edge/main.ts'
+import { runEdge, type StartedEdge } from '../../edge/main.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
+import { signSnapshot } from '../../src/schemas/snapshot.ts'
 import { type CloudBench, openCloudBench, type RunningCloud } from '../support/cloud/cloud.ts'
 import { createTestPki, type TestPki } from '../support/edge/test-broker.ts'
 
@@ -40,12 +42,15 @@ let pki: TestPki
 let bench: CloudBench
 let link: Link
 let cloud: RunningCloud | undefined
-let edge: { mqttPort: number; stop(): Promise<void> } | undefined
+let edge: (StartedEdge & { stop(): Promise<void> }) | undefined
+let revision: number
+const registry = generateKeyPairSync('ed25519')
 const credentials = new Map<string, Awaited<ReturnType<TestPki['device']>>>()
 
 beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), 'tidegate-versions-'))
   credentials.clear()
+  revision = 0
   pki = await createTestPki()
   bench = await openCloudBench()
   await bench.rows('create table public.alerts (id text primary key, dataschema text, data jsonb)')
@@ -72,8 +77,29 @@ function folderOf(files: Readonly<Record<string, string>>): string {
   return folder
 }
 
+/** Where the gateway's schemas come from: a file that is replaced, as on a stick. */
+const snapshotFile = (): string => join(root, 'schemas.snapshot')
+
+function put(schemas: Readonly<Record<string, string>>): void {
+  const files = new Map(Object.entries(schemas).map(([path, text]) => [path, Buffer.from(text)]))
+  revision += 1
+  const snapshot = { revision, madeTime: new Date().toISOString(), files }
+  writeFileSync(`${snapshotFile()}.new`, signSnapshot(snapshot, registry.privateKey))
+  renameSync(`${snapshotFile()}.new`, snapshotFile())
+}
+
+/** The gateway that runs has other schemas from here on. */
+async function handToEdge(schemas: Readonly<Record<string, string>>): Promise<void> {
+  put(schemas)
+  await edge?.reload()
+  const metrics = await (await fetch(`http://127.0.0.1:${edge?.opsPort}/metrics`)).text()
+  expect(metrics).toMatch(new RegExp(`tidegate_edge_schemas_info\\{.*revision="${revision}".*\\} 1`))
+}
+
 async function startEdge(schemas: Readonly<Record<string, string>>): Promise<void> {
-  await edge?.stop()
+  put(schemas)
+  const keys = join(root, 'registry.pub')
+  writeFileSync(keys, registry.publicKey.export({ format: 'pem', type: 'spki' }))
   const stopping = new AbortController()
   const uplink = new URL(bench.url)
   uplink.hostname = '127.0.0.1'
@@ -86,7 +112,7 @@ async function startEdge(schemas: Readonly<Record<string, string>>): Promise<voi
       port: 0,
       tls: { ca: pki.caFile, cert: pki.edge.certFile, key: pki.edge.keyFile },
     },
-    schemas: { folder: folderOf(schemas) },
+    schemas: { snapshot: { file: snapshotFile(), keys } },
     outbox: { reserve: 0 },
     uplink: {
       url: uplink.href,
@@ -96,13 +122,13 @@ async function startEdge(schemas: Readonly<Record<string, string>>): Promise<voi
     ops: { port: 0 },
   })
   let ended: Promise<void> = Promise.resolve()
-  const { mqttPort } = await new Promise<{ mqttPort: number }>((resolve, reject) => {
+  const started = await new Promise<StartedEdge>((resolve, reject) => {
     const parts = { clock: systemClock, random: Math.random, log: silentLog, signal: stopping.signal }
     ended = runEdge(config, { ...parts, onStarted: resolve })
     ended.catch(reject)
   })
   edge = {
-    mqttPort,
+    ...started,
     async stop() {
       stopping.abort()
       await ended
@@ -149,6 +175,18 @@ async function expectStored(...events: readonly object[]): Promise<void> {
   await until(async () => expect(await stored()).toEqual(accepted))
 }
 
+/** History says which readings were judged by which schemas: none in front of the event that names them (G8). */
+async function expectJudgedInOrder(): Promise<void> {
+  const rows = await bench.rows<{ revision: number | null; version: number | null }>(
+    `select (body->'data'->>'revision')::int as revision, substring(dataschema from '[0-9]+$')::int as version
+     from tidegate.events where type in ('dev.tidegate.schemas', '${type}') order by sequence`,
+  )
+  const named = rows.map(({ revision }) => revision)
+  expect(named.filter((one) => one !== null)).toEqual([1, 2])
+  const before = rows.slice(0, named.indexOf(2))
+  expect(before.flatMap(({ version }) => version ?? [])).not.toContain(2)
+}
+
 async function expectNoLetter(): Promise<void> {
   expect(await bench.rows('select consumer_group, code, message from tidegate.dead_letters')).toEqual([])
 }
@@ -160,7 +198,7 @@ describe('a fleet on two versions at once, of which the newer takes nothing of t
     await send('old', '1', { temp: 20 })
     await expectStored(as(1, '1', 20))
     link.set({ kind: 'down' })
-    await startEdge(versionTwo)
+    await handToEdge(versionTwo)
     await send('new', '2', { temperature: 21 })
     await send('old', '3', { temp: 22 })
     await send('new', '4', { temperature: 23 })
@@ -177,6 +215,7 @@ describe('a fleet on two versions at once, of which the newer takes nothing of t
     const rest = [as(2, '2', 21), as(1, '3', 22), as(2, '4', 23), as(2, '5', 24)]
     await until(async () => expect(await handled()).toEqual([as(1, '1', 20), ...rest]))
     await expectNoLetter()
+    await expectJudgedInOrder()
   }, 120_000)
 
   test('lives on when the cloud has the newer one first, with the uplink down meanwhile: no dead letter (G2, G5, G6)', async () => {
@@ -186,7 +225,7 @@ describe('a fleet on two versions at once, of which the newer takes nothing of t
     await until(async () => expect(await handled()).toEqual([as(2, '1', 20)]))
     link.set({ kind: 'down' })
     await send('old', '2', { temp: 21 })
-    await startEdge(versionTwo)
+    await handToEdge(versionTwo)
     await send('new', '3', { temperature: 22 })
     await send('old', '4', { temp: 23 })
     link.set({ kind: 'up' })
@@ -195,5 +234,6 @@ describe('a fleet on two versions at once, of which the newer takes nothing of t
     // What was said stays as it was said.
     await expectStored(as(1, '1', 20), as(1, '2', 21), as(2, '3', 22), as(1, '4', 23))
     await expectNoLetter()
+    await expectJudgedInOrder()
   }, 120_000)
 })

@@ -17,6 +17,7 @@ const freeTexts = [
   'text',
   'hosts...',
   'addresses...',
+  'files...',
   'fingerprint...',
 ]
 /** Programs that only our own tests and benchmarks start, with what they know already. */

@@ -10,6 +10,7 @@ import type { OutboxStats } from '../../edge/outbox/outbox.ts'
 import { createUplinkState } from '../../edge/ops/uplink-state.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
+import { noSchemasUsed } from '../../src/contract/schemas-used.ts'
 
 const root = join(import.meta.dirname, '../..')
 const table = readFileSync(join(root, 'docs/METRICS.md'), 'utf8')
@@ -55,14 +56,32 @@ function started() {
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
     lists: () => ({ number: 0, ageS: -1, refused: 0 }),
-    schemaUse: new Map([['com.acme.climate/1', { named: 1, route: 0, fit: 0 }]]),
+    schemas: {
+      use: new Map([['com.acme.climate/1', { named: 1, route: 0, fit: 0 }]]),
+      seen: () => ({
+        used: noSchemasUsed,
+        confirmedMs: undefined,
+        changes: 0,
+        refused: { unreachable: 0, invalid: 0, older: 0, unusable: 0, unkept: 0 },
+      }),
+    },
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
-    unknownSchemas: () => new Map([['com.acme.climate/9', 1]]),
+    schemas: {
+      inUse: {
+        origin: 'registry' as const,
+        digest: 'a'.repeat(64),
+        revision: 3,
+        types: 1,
+        absent: [],
+        fault: undefined,
+      },
+      unknown: { counts: new Map([['com.acme.climate/9', 1]]) },
+    },
     unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => noReplays,
     starveAfterMs: 300_000,

@@ -39,6 +39,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['src'],
   },
 
+  'src/files': {
+    sentence: 'files that are looked after: read again when they change, replaced whole',
+    mayImport: ['src'],
+  },
+
   edge: { sentence: 'the gateway: command, composition, configuration', mayImport: wiring },
   'edge/ops': {
     sentence: 'what one can see of a running gateway: metrics, readiness',
@@ -48,6 +53,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'edge/mqtt/trust',
       'edge/sessions',
       'edge/admission',
+      'edge/schemas',
       'edge/uplink',
       'edge/outbox',
     ],
@@ -128,6 +134,11 @@ export const rooms: Readonly<Record<string, Room>> = {
       'which topics a device may use, which of them carry events, and what was meant by one that is none',
     mayImport: ['edge/admission/codecs', 'edge/outbox'],
   },
+  'edge/schemas': {
+    sentence:
+      'which schemas a gateway judges by: a folder, or a signed snapshot that it keeps; proven, and replaced whole while it runs',
+    mayImport: ['edge/admission', 'edge/admission/routes'],
+  },
   'edge/uplink': { sentence: 'from the outbox to the exchange, with proof', mayImport: ['edge/outbox'] },
   'edge/outbox': {
     sentence: 'durable, numbered, kept until proven: port, observer, options, opening',
@@ -182,6 +193,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/letters',
       'cloud/projections',
       'cloud/history',
+      'cloud/reading',
       'cloud/api',
     ],
   },
@@ -191,7 +203,15 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/api/routes': {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
-    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds', 'cloud/history'],
+    mayImport: [
+      'cloud/api/reads',
+      'cloud/api/tokens',
+      'cloud/api/rules',
+      'cloud/deeds',
+      'cloud/history',
+      'cloud/registry',
+      'cloud/schemas/apply',
+    ],
   },
   'cloud/api/writes': {
     sentence:
@@ -313,7 +333,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/projections/built-in': {
-    sentence: 'latest, devices, rollups; what was counted before rollups were a projection',
+    sentence: 'latest, devices, rollups, shapes; what was counted before rollups were a projection',
     mayImport: ['cloud/projections', 'cloud/database'],
   },
   'cloud/pipeline': {
@@ -332,8 +352,14 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/reading': {
-    sentence: 'events held against their schemas, and read in the version that somebody asks for',
-    mayImport: [],
+    sentence:
+      'events held against their schemas, and read in the version that somebody asks for; where schemas come from, read again while it runs',
+    mayImport: ['cloud/registry', 'cloud/database'],
+  },
+  'cloud/registry': {
+    sentence:
+      'the registry of schemas: what is published, revision by revision, and what files would add to it',
+    mayImport: ['cloud/database'],
   },
   'cloud/scaffolding': {
     sentence: '`tidegate new`: a consumer, its tables and its test, to begin with',
@@ -408,7 +434,57 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/schemas': {
     sentence: '`tidegate schema`: versions of an event type, and whether they understand each other',
-    mayImport: ['cloud/schemas/compatibility', 'cloud/schemas/language', 'cloud/typing'],
+    mayImport: [
+      'cloud/schemas/apply',
+      'cloud/schemas/compatibility',
+      'cloud/schemas/gate',
+      'cloud/schemas/language',
+      'cloud/schemas/views',
+      'cloud/typing',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/schemas/views': {
+    sentence:
+      '`tidegate schema views`: a view of SQL for each event type, with a column for each member of its data',
+    mayImport: [
+      'cloud/schemas/language',
+      'cloud/registry',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/schemas/apply': {
+    sentence:
+      '`tidegate schema apply`: judged against what is published and stored, and published in one transaction; by the database or the API',
+    mayImport: [
+      'cloud/schemas',
+      'cloud/schemas/gate',
+      'cloud/registry',
+      'cloud/reading',
+      'cloud/deeds',
+      'cloud/tool',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+      'cloud/os-user.ts',
+    ],
+  },
+  'cloud/schemas/gate': {
+    sentence:
+      'what is stored, held against a version that is to come: excluded by its shape, else read, in bounded memory (G7)',
+    mayImport: [
+      'cloud/schemas',
+      'cloud/schemas/compatibility',
+      'cloud/schemas/language',
+      'cloud/projections/built-in',
+      'cloud/reading',
+      'cloud/history',
+      'cloud/replays',
+      'cloud/database',
+      'cloud/database-choice.ts',
+    ],
   },
   'cloud/schemas/compatibility': {
     sentence:
@@ -438,7 +514,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/database/migrations/first'],
   },
   'cloud/database/migrations/first': {
-    sentence: 'the first nine: history, inbox, rollups, gateways',
+    sentence: 'the first thirteen: history, inbox, rollups, gateways, failures, access',
     mayImport: [],
   },
 

@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os'
 import { programOf, wholeNumber } from '../../src/settings/command-line.ts'
 import { runFlips } from './flip-runs.ts'
+import { seedOption } from './seed.ts'
 import { faultOf, strangeMessage } from './strange.ts'
 import { faultOfPayload, strangeDecoders, strangePayload } from './strange-payloads.ts'
 import { runUpgrade } from './upgrade.ts'
@@ -34,12 +35,7 @@ With --upgrade, an outbox of the layout before blocks is opened and drained, and
   .option('--upgrade <count>', 'events in the outbox of the layout before', wholeNumber({ min: 0 }), 0)
   .option('--kills <count>', 'kill -9 on the way of the upgrade', wholeNumber({ min: 0 }), 10)
   .option('--jobs <count>', 'processes that flip', wholeNumber({ max: 1000 }), 2)
-  .option(
-    '--seed <number>',
-    'the same ones again; else by the clock',
-    wholeNumber({ min: 0 }),
-    Date.now() % 1_000_000,
-  )
+  .addOption(seedOption())
   .parse()
   .opts<Options>()
 

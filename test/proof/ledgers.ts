@@ -12,10 +12,11 @@ export interface ToFill {
 
 const signer = testSigner(1)
 const signsEvery = 10_000
-const firstMs = Date.parse('2026-01-05T00:00:00.000Z')
+/** Of the first of them, ms since the Unix epoch. */
+export const firstWeekMs = Date.parse('2026-01-05T00:00:00.000Z')
 const weekMs = 7 * 86_400_000
 
-const at = (week: number): string => new Date(firstMs + week * weekMs).toISOString()
+const at = (week: number): string => new Date(firstWeekMs + week * weekMs).toISOString()
 
 /** Weeks that are past are made for those who have waited for them; a proof has not. */
 export async function divide(client: Client, weeks: number): Promise<void> {
@@ -72,7 +73,7 @@ export async function add(client: Client, ledgers: readonly Ledger[], count: num
 async function record(ledger: Ledger, count: number, stepMs: number): Promise<Encoded[]> {
   const made: Encoded[] = []
   for (let at = 0; at < count; at += 1) {
-    const time = new Date(firstMs + ledger.sequence * stepMs).toISOString()
+    const time = new Date(firstWeekMs + ledger.sequence * stepMs).toISOString()
     const times = { time, recordedtime: time }
     const before = made.at(-1)?.event
     if (before !== undefined && (ledger.sequence % signsEvery === 1 || at === count - 1)) {

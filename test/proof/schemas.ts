@@ -6,6 +6,7 @@ import { multiplesOf } from '../../src/schemas/decimal.ts'
 import { programOf, wholeNumber } from '../../src/settings/command-line.ts'
 import { type Pair, pairs } from '../support/cloud/schemas/pairs.ts'
 import { faultOfVerdict } from '../support/cloud/schemas/verdicts.ts'
+import { seedOption } from './seed.ts'
 
 interface Options {
   pairs: number
@@ -20,12 +21,7 @@ that shows it. Then plants wrong rules, one at a time: each must be found by the
 )
   .option('--pairs <count>', 'how many', wholeNumber(), 10_000)
   .option('--no-plants', 'plant nothing')
-  .option(
-    '--seed <number>',
-    'the same ones again; else by the clock',
-    wholeNumber({ min: 0 }),
-    Date.now() % 1_000_000,
-  )
+  .addOption(seedOption())
   .parse()
   .opts<Options>()
 

@@ -47,7 +47,7 @@ describe('the simulation', () => {
 
   test('injects every kind of fault it knows, sooner or later', async () => {
     const kinds = new Set<string>()
-    for (let seed = 1; seed <= 30; seed++) for (const { kind } of makePlan(seed).faults) kinds.add(kind)
+    for (let seed = 1; seed <= 60; seed++) for (const { kind } of makePlan(seed).faults) kinds.add(kind)
     expect(kinds.size).toBe(new Set(Object.keys((await import('./plan/fault-kinds.ts')).faultSpecs)).size)
   })
 

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { hasRight, rightTexts, type Right, type Role, roleNames } from '../rules/roles.ts'
 import { deedItem, pageShape, time } from '../rules/shapes.ts'
 import { providerLifetimeMsMax } from '../tokens/issuers.ts'
-import { ownLifetimeMsMax } from '../tokens/mint.ts'
+import { gatewayLifetimeMsMax, lifetimeMsMaxOf } from '../tokens/mint.ts'
 import type { TokenRecord } from '../tokens/tokens.ts'
 import { deedOf, groupName, offered, paging, reason, refuseNarrowed, word } from './asking.ts'
 import { route, type Route } from './route.ts'
@@ -99,17 +99,22 @@ const mintToken = route({
   summary: 'Mints a token: for who owns the machine, by the socket. A token makes no other',
   right: 'tokens',
   localOnly: true,
-  body: z.strictObject({
-    reason,
-    subject: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/),
-    roles: z
-      .array(z.enum(roleNames as [Role, ...Role[]]))
-      .min(1)
-      .max(roleNames.length),
-    forMs: z.int().min(60_000).max(ownLifetimeMsMax),
-    groups: z.array(groupName).min(1).max(100).optional(),
-    types: z.array(word(128)).min(1).max(100).optional(),
-  }),
+  body: z
+    .strictObject({
+      reason,
+      subject: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/),
+      roles: z
+        .array(z.enum(roleNames as [Role, ...Role[]]))
+        .min(1)
+        .max(roleNames.length),
+      forMs: z.int().min(60_000).max(gatewayLifetimeMsMax),
+      groups: z.array(groupName).min(1).max(100).optional(),
+      types: z.array(word(128)).min(1).max(100).optional(),
+    })
+    .refine(({ roles, forMs }) => forMs <= lifetimeMsMaxOf(roles), {
+      path: ['forMs'],
+      error: 'is longer than 12 h: only a token of the role gateway alone may be, 366 days at most',
+    }),
   answer: minted,
   problems: ['TOKEN_SHOWN_ONCE'],
   async handle(asked, { mint, workplace }) {

@@ -9,6 +9,7 @@ import { projectionRoutes } from './projections.ts'
 import { quarantineRoutes } from './quarantine.ts'
 import { replayRoutes } from './replays.ts'
 import { route, type Route } from './route.ts'
+import { schemaRoutes } from './schemas.ts'
 import { whereRoutes } from './where.ts'
 
 const describeRoutes = route({
@@ -34,6 +35,7 @@ export const allRoutes: readonly Route[] = [
   ...whereRoutes,
   ...groupRoutes,
   ...projectionRoutes,
+  ...schemaRoutes,
   ...accessRoutes,
   describeRoutes,
 ]

@@ -55,6 +55,14 @@ const lastIdParameter = {
   schema: { type: 'string' },
 } as const
 
+const noneMatchParameter = {
+  name: 'If-None-Match',
+  in: 'header',
+  required: false,
+  description: 'The ETag of what is had already.',
+  schema: { type: 'string' },
+} as const
+
 const matchParameter = {
   name: 'If-Match',
   in: 'header',
@@ -103,6 +111,7 @@ function operationOf(route: Route): Json {
     writes,
     conditional,
     streams,
+    raw,
     problems = [],
   } = route
   const parameters = [
@@ -111,6 +120,7 @@ function operationOf(route: Route): Json {
     ...(writes ? [keyParameter] : []),
     ...(conditional ? [matchParameter] : []),
     ...(streams ? [lastIdParameter] : []),
+    ...(raw !== undefined ? [noneMatchParameter] : []),
   ]
   return {
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '-').replace(/-$/, ''),
@@ -126,7 +136,8 @@ function operationOf(route: Route): Json {
       requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } },
     }),
     responses: {
-      [status]: streams ? streamOf(answer) : success(status, answer),
+      [status]: streams ? streamOf(answer) : raw === undefined ? success(status, answer) : rawOf(raw),
+      ...(raw !== undefined && { 304: { description: 'It is what If-None-Match names.' } }),
       ...(status === 202 && { 200: success(200, answer) }),
       default: {
         description: `A problem. Codes: ${[...everyProblem, ...problems].join(', ')}.`,
@@ -142,6 +153,14 @@ function streamOf(answer: z.ZodType): Json {
     content: {
       'text/event-stream': { schema: { type: 'string' }, 'x-tidegate-data': jsonSchema(answer, 'output') },
     },
+  }
+}
+
+function rawOf(type: string): Json {
+  return {
+    description: 'As it is stored; ETag is strong.',
+    headers: { ETag: { schema: { type: 'string' } } },
+    content: { [type]: { schema: { type: 'string', contentMediaType: type } } },
   }
 }
 

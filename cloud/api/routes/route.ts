@@ -7,6 +7,7 @@ import type { Reads } from '../reads/reads.ts'
 import type { Refusal } from '../rules/problem.ts'
 import type { Caller, Right } from '../rules/roles.ts'
 import type { Mint } from '../tokens/mint.ts'
+import type { SchemaDesk } from '../../schemas/apply/desk.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { Workplace } from './workplace.ts'
 
@@ -19,6 +20,7 @@ export interface Parts {
   trial?: { deeds: Deeds; workplace: Workplace } | undefined
   /** History, in order. */
   events?: Events | undefined
+  schemas?: SchemaDesk | undefined
   tokens: Tokens
   mint?: Mint | undefined
   clock: Pick<Clock, 'now'>
@@ -34,6 +36,8 @@ export interface Asked<P, Q, B> {
   key: string
   /** What If-Match says, without its quotes. */
   ifMatch: string | undefined
+  /** Whether whoever asks has this version already (If-None-Match, RFC 9110 13.1.2). */
+  ifNoneMatch: (version: string) => boolean
   /** What Last-Event-ID says, of a stream that was cut off. */
   lastEventId: string | undefined
 }
@@ -42,7 +46,9 @@ export interface Answer {
   body: unknown
   /** Of a route that streams: goes out as it comes, and nothing of it is left out. */
   stream?: ReadableStream<Uint8Array>
-  /** Instead of the route's own. */
+  /** Of a route that answers with bytes as they are. */
+  bytes?: Uint8Array
+  /** Instead of the route's own; 304: nothing else goes out. */
   status?: number
   /** Version of what is answered with: goes out as ETag. */
   version?: string
@@ -68,6 +74,12 @@ interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Z
   conditional?: boolean
   /** Answers with server-sent events, each of which is as `answer` says. */
   streams?: boolean
+  /** Answers with bytes of this media type, whose version is their strong ETag. */
+  raw?: string
+  /** A question that is too long for an address: POST, and nothing is written. */
+  asks?: boolean
+  /** Of the body; default 256 KiB. */
+  bodyBytesMax?: number
   /** By the socket of the machine's owner alone. */
   localOnly?: boolean
   /** Codes of problems, besides those of every route. */
@@ -89,7 +101,7 @@ export function route<
   Q extends z.ZodObject = z.ZodObject,
   B extends z.ZodType = z.ZodUndefined,
 >(definition: Definition<P, Q, B>): Route {
-  const { status = 200, method } = definition
+  const { status = 200, method, asks = false } = definition
   // What it is given was made by its own schemas.
-  return { ...definition, status, writes: method !== 'get' }
+  return { ...definition, status, writes: method !== 'get' && !asks }
 }

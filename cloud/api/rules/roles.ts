@@ -4,8 +4,10 @@ export const rightsByRole = {
   analyst: ['see', 'payload'],
   operator: ['see', 'operate'],
   editor: ['see', 'payload', 'edit'],
-  admin: ['see', 'payload', 'operate', 'edit', 'deeds', 'tokens'],
+  admin: ['see', 'payload', 'operate', 'edit', 'deeds', 'tokens', 'schemas', 'snapshot'],
   auditor: ['see', 'deeds'],
+  registrar: ['see', 'schemas', 'snapshot'],
+  gateway: ['snapshot'],
 } as const satisfies Readonly<Record<string, readonly Right[]>>
 
 /** What each right is. */
@@ -17,6 +19,8 @@ export const rightTexts = {
   edit: 'edit a letter, admit a quarantined reading',
   deeds: 'who did what and why',
   tokens: 'list tokens and take them back',
+  schemas: 'judge schemas and publish them',
+  snapshot: 'fetch the signed snapshot of schemas, as gateways do',
 } as const
 
 export type Right = keyof typeof rightTexts

@@ -83,3 +83,6 @@ export function apiPaths(config: ApiConfig, absolute: (path: string) => string):
     ...(tokens && { tokens: { ...tokens, key: absolute(tokens.key) } }),
   }
 }
+
+/** Of a request that carries schemas, and a signed snapshot of all of them in base64. */
+export const schemaBodyBytesMax = 33_554_432

@@ -3,7 +3,7 @@ import type { Logger } from '../../../src/log.ts'
 import { Refusal } from '../rules/problem.ts'
 import type { ApiConfig } from '../rules/settings.ts'
 import { createKeySet } from './key-set.ts'
-import { ownLifetimeMsMax } from './mint.ts'
+import { gatewayLifetimeMsMax, ownLifetimeMsMax } from './mint.ts'
 import type { OwnKey } from './own-key.ts'
 import type { Issuer } from './verify.ts'
 
@@ -18,6 +18,7 @@ export function ourselves({ issuer, audience }: NonNullable<ApiConfig['tokens']>
     actorPrefix: 'token',
     algorithms: ['ES256'],
     lifetimeMsMax: ownLifetimeMsMax,
+    gatewayLifetimeMsMax,
     key: (kid) => (kid === key.kid ? key.publicKey : undefined),
     rolesClaim: 'roles',
     groupsClaim: 'groups',

@@ -6,6 +6,13 @@ import type { Tokens } from './tokens.ts'
 
 /** Ours are for a day's work and no longer. */
 export const ownLifetimeMsMax = 12 * 3_600_000
+/** Of a gateway, which nobody signs in at: it may fetch the snapshot of schemas, and nothing else. */
+export const gatewayLifetimeMsMax = 366 * 86_400_000
+
+/** How long a token of ours with these roles may be. */
+export function lifetimeMsMaxOf(roles: readonly Role[]): number {
+  return roles.every((role) => role === 'gateway') ? gatewayLifetimeMsMax : ownLifetimeMsMax
+}
 
 export interface Wish {
   subject: string
@@ -38,7 +45,7 @@ export async function mint(
   { key, issuer, audience, tokens, nowMs }: Minting,
 ): Promise<Minted> {
   const issuedAtS = Math.floor(nowMs / 1000)
-  const expiresAtS = issuedAtS + Math.floor(Math.min(forMs, ownLifetimeMsMax) / 1000)
+  const expiresAtS = issuedAtS + Math.floor(Math.min(forMs, lifetimeMsMaxOf(roles)) / 1000)
   const jti = randomUUID()
   const expiresAtMs = expiresAtS * 1000
   await tokens.add({ jti, subject, roles: [...roles], issuedAtMs: issuedAtS * 1000, expiresAtMs })

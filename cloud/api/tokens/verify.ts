@@ -33,6 +33,8 @@ export interface Issuer {
   algorithms: readonly jwt.Algorithm[]
   /** From `iat` to `exp`. */
   lifetimeMsMax: number
+  /** Of those that are a gateway's and nothing else; absent: the same. */
+  gatewayLifetimeMsMax?: number
   /** The key of this ID for this algorithm; undefined: there is none. */
   key(kid: string, algorithm: string): Promise<KeyObject | undefined> | KeyObject | undefined
   /** Before the subject, with a colon: whom it names is nobody of another issuer. */
@@ -127,10 +129,12 @@ async function callerOf(token: string, { issuers, tokens, clock }: VerifierOptio
   if (!read.success) throw new Fault('claims')
   const { sub, iat, exp, jti } = read.data
   const { groups, types } = scopeIn(proven, issuer)
-  if ((exp - iat) * 1000 > issuer.lifetimeMsMax) throw new Fault('lifetime')
-  await refuseRevoked(jti, issuer, tokens)
   const said = claimAt(proven, issuer.rolesClaim)
   const roles = (Array.isArray(said) ? said : [said]).filter(isRole)
+  const isGateway = roles.length > 0 && roles.every((role) => role === 'gateway')
+  const { lifetimeMsMax, gatewayLifetimeMsMax = lifetimeMsMax } = issuer
+  if ((exp - iat) * 1000 > (isGateway ? gatewayLifetimeMsMax : lifetimeMsMax)) throw new Fault('lifetime')
+  await refuseRevoked(jti, issuer, tokens)
   if (roles.length === 0) throw new Fault('role')
   return { actor: `${issuer.actorPrefix}:${sub}`, roles, groups, types, local: false, untilMs: exp * 1000 }
 }

@@ -7,10 +7,10 @@ import { queues } from './first/0006-queues.ts'
 import { gateways } from './first/0007-gateways.ts'
 import { inboxAge } from './first/0008-inbox-age.ts'
 import { inboxBrin } from './first/0009-inbox-brin.ts'
-import { gatewayDevices } from './0010-gateway-devices.ts'
-import { failures } from './0011-failures.ts'
-import { deeds } from './0012-deeds.ts'
-import { access } from './0013-access.ts'
+import { gatewayDevices } from './first/0010-gateway-devices.ts'
+import { failures } from './first/0011-failures.ts'
+import { deeds } from './first/0012-deeds.ts'
+import { access } from './first/0013-access.ts'
 import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
@@ -20,6 +20,8 @@ import { rollupsOfHistory } from './0019-rollups.ts'
 import { replayHistory } from './0020-replay-history.ts'
 import { retention } from './0021-retention.ts'
 import { parking } from './0022-parking.ts'
+import { schemas } from './0023-schemas.ts'
+import { typedViews } from './0025-typed-views.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -45,4 +47,6 @@ export const migrations: readonly Migration[] = [
   replayHistory,
   retention,
   parking,
+  schemas,
+  typedViews,
 ]

@@ -55,7 +55,7 @@ export async function execute(
   plan: Plan,
   options: ExecutionOptions,
 ): Promise<Outcome> {
-  const { consumer, schemas, readAs, database, tables, startMs, log } = options
+  const { consumer, schemas, database, tables, startMs } = options
   await tables.reset()
   await options.reset()
   const clock = new VirtualClock(startMs)
@@ -73,16 +73,7 @@ export async function execute(
   })
   const handler = troubled(consumer.handler, { activity, trouble, thrown })
   const { batchMax } = plan
-  const run = new Run({
-    consumer: { ...consumer, handler },
-    storage,
-    schemas,
-    readAs,
-    clock,
-    activity,
-    log,
-    batchMax,
-  })
+  const run = new Run({ consumer, handler, parts: options, storage, clock, activity, batchMax })
   trouble.run = run
   try {
     const gateway = new TestGateway(schemas, now)

@@ -2,7 +2,7 @@ import type { Clock } from '../../../src/clock.ts'
 import { groupCommit } from '../../../src/group-commit.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
-import { FileWatch } from './file-watch.ts'
+import { FileWatch } from '../../../src/files/file-watch.ts'
 import {
   type LoadedTrust,
   loadCasOf,

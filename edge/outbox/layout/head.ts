@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import type { SchemasUsed } from '../../../src/contract/schemas-used.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 
@@ -36,6 +37,8 @@ export interface Head {
   credits: { from: number; to: number; ms: number }[]
   /** The position up to which the newest checkpoint signs, which may be of an earlier epoch, and the fingerprint of its key; null: there is none. */
   signed: { through: number; key: string } | null
+  /** The schemas that the newest `dev.tidegate.schemas` event names; null: there is none. */
+  schemas: SchemasUsed | null
   /** Written by an orderly close, taken back by the first write after opening. */
   clean: boolean
 }
@@ -66,6 +69,7 @@ export function decodeHead(value: string | undefined): Head | undefined {
     credits: [],
     undatedFrom: null,
     signed: null,
+    schemas: null,
     ...(JSON.parse(json) as Partial<Head>),
   } as Head
   // The checksum covers the version that stands in the JSON: one digit of the other that was altered makes no newer version.

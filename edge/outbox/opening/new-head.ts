@@ -28,6 +28,7 @@ export function newHead(identity: Identity, base: number): Head {
     credits: [],
     undatedFrom: null,
     signed: null,
+    schemas: null,
     clean: false,
   }
 }

@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../../../src/contract/checkpoint.ts'
+import type { SchemasUsed } from '../../../src/contract/schemas-used.ts'
 import type { Lane } from '../outbox.ts'
 import type { Draft } from './draft.ts'
 import type { Pending } from '../rules/arrival.ts'
@@ -32,6 +33,8 @@ export interface Core {
   removal: Removal | undefined
   /** Lower bounds of a read under way: read from the cursor, not yet handed out (I6). */
   reading: Record<Lane, number> | undefined
+  /** What events are judged by from now on; undefined: nobody has said so since the start. */
+  schemas: SchemasUsed | undefined
   /** Positions whose release may or may not have landed before a reload. */
   doubtful: Set<number>
   /** Where the lanes began that were read again after a recount: the sum of both positions, which only grows. */
@@ -48,6 +51,7 @@ export type Command =
   | { kind: 'release'; events: StoredEvent[] }
   | { kind: 'housekeep' }
   | { kind: 'checkpoint'; checkpoint: Checkpoint }
+  | { kind: 'schemas' }
   | { kind: 'recount' }
   | { kind: 'reload'; state: State; error: unknown }
 

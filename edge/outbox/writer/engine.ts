@@ -1,3 +1,4 @@
+import type { SchemasUsed } from '../../../src/contract/schemas-used.ts'
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import { type GroupCommit, groupCommit } from '../../../src/group-commit.ts'
 import type { EngineOptions } from '../options.ts'
@@ -28,7 +29,7 @@ import { type Command, type Core, lowestQueued, ownerOf, type Parts, weightOf } 
 import { Departures } from './departures.ts'
 import { Draft } from './draft.ts'
 import { Housekeeping } from './housekeeping.ts'
-import { reportInto } from './ledger-entries.ts'
+import { enterSchemas, reportInto } from './ledger-entries.ts'
 import { Oldest } from './oldest.ts'
 import { endRemoval, releaseInto } from './removal.ts'
 import { isStoreFailure, Reopening } from './reopening.ts'
@@ -68,6 +69,7 @@ export class Engine implements Outbox {
       removal: undefined,
       reading: undefined,
       doubtful: new Set(),
+      schemas: undefined,
       readAgainFrom: undefined,
       diskFreeBytes: Infinity,
       lastReportMs: 0,
@@ -149,6 +151,12 @@ export class Engine implements Outbox {
     return arrival.over
   }
 
+  judgedBy(schemas: SchemasUsed): Promise<void> {
+    if (this.#core.closing.aborted) return Promise.reject(closedError())
+    this.#core.schemas = schemas
+    return this.#commands.submit({ kind: 'schemas' })
+  }
+
   take(eventsMax: number): Promise<Queued[]> {
     return this.#departures.take(eventsMax)
   }
@@ -224,6 +232,8 @@ export class Engine implements Outbox {
     const arrived: Pending[] = []
     const asked = (kind: Command['kind']): boolean => commands.some((command) => command.kind === kind)
     if (asked('recount') || (asked('housekeep') && runDry(core))) await recountInto(core, draft)
+    // In front of whatever this write takes: none of it is older than what it is judged by.
+    enterSchemas(core, draft)
     for (const command of commands) {
       switch (command.kind) {
         case 'append':
@@ -237,6 +247,9 @@ export class Engine implements Outbox {
           break
         case 'checkpoint':
           enterCheckpoint(core, draft, command.checkpoint)
+          break
+        case 'schemas':
+          // As of every write.
           break
         case 'recount':
           // Before all others: it adopts what is on the disk, and nothing of this draft is there yet.

@@ -1,5 +1,6 @@
 import { writeCandidate } from '../../../src/contract/codec.ts'
 import { type LedgerEntry, ledgerType } from '../../../src/contract/event.ts'
+import { isSameUse, noSchemasUsed, schemasType } from '../../../src/contract/schemas-used.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 
@@ -33,6 +34,17 @@ export function appendSystemEvent(core: Core, draft: Draft, type: string, data: 
     steadyMs: core.steady.now(),
     ttlMs: undefined,
   })
+}
+
+/**
+ * Says in the ledger which schemas events are judged by, if that is something else than was said last. The head learns it in the same write (I2);
+ * a head that was made anew after damage knows nothing, and it is said again.
+ */
+export function enterSchemas(core: Core, draft: Draft): void {
+  const { schemas } = core
+  if (schemas === undefined || isSameUse(schemas, draft.head.schemas ?? noSchemasUsed)) return
+  appendSystemEvent(core, draft, schemasType, schemas)
+  draft.head.schemas = schemas
 }
 
 /** Reports undelivered ranges of one epoch, if there are any. */

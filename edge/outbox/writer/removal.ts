@@ -1,6 +1,7 @@
 import { claimedChain } from '../../../src/contract/codec.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { ledgerType, type Undelivered } from '../../../src/contract/event.ts'
+import { schemasType } from '../../../src/contract/schemas-used.ts'
 import { bothLanes } from '../outbox.ts'
 import { type Core, lowestUnread, type Removal } from './core.ts'
 import type { Draft } from './draft.ts'
@@ -54,11 +55,11 @@ export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): 
 }
 
 /**
- * G8: reports of losses are never evicted, nor are the signatures that make them believed. Of those an epoch that goes on
+ * G8: reports of losses are never evicted, nor is the word on what events were judged by, nor are the signatures that make them believed. Of those an epoch that goes on
  * needs its newest, which signs whatever the earlier ones do; of an epoch that has ended all stay.
  */
 function isEvidence({ signed, epochBase }: Head, { type, position }: StoredEvent): boolean {
-  if (type === ledgerType) return true
+  if (type === ledgerType || type === schemasType) return true
   if (type !== checkpointType) return false
   return position <= epochBase || position > (signed?.through ?? 0)
 }

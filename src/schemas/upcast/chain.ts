@@ -11,12 +11,16 @@ export interface Upcast {
   digest?: string
   /** Of a declarative one. */
   steps?: readonly Step[]
+  /** A function whose code is not here: `apply` throws `SCHEMA_UNKNOWN`, which a file mends that somebody has still to deploy. */
+  isAbsent?: true
 }
 
 /** Those of all types. */
 export interface Upcasts {
   /** From a version to the next one that there is; undefined: nobody has said that anything is to be done. */
   find(type: string, from: number, to: number): Upcast | undefined
+  /** Steps whose code is not here, as `<type>/<from>-<to>`. */
+  absent?: readonly string[]
 }
 
 export const noUpcasts: Upcasts = { find: () => undefined }

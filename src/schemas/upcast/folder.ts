@@ -11,7 +11,8 @@ import { applySteps } from './steps.ts'
 
 /**
  * What lies in `<folder>/<type>/upcast/`: `1-2.yaml`, or `1-2.js` with `1-2.cases.json` beside it, from each version to the next one that
- * there is. Functions are loaded, and cases are run, before the first event.
+ * there is. Functions are loaded, and cases are run, before the first event; one whose code is not taken from there has a step in its place
+ * that waits for it.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
 export async function loadUpcasts(
@@ -29,7 +30,10 @@ export async function loadUpcasts(
       if (read.upcast) found.set(keyOf(type, read.upcast.from, read.upcast.to), read.upcast)
     }
   }
-  if (faults.length === 0) return { find: (type, from, to) => found.get(keyOf(type, from, to)) }
+  if (faults.length === 0) {
+    const absent = [...found].filter(([, { isAbsent }]) => isAbsent).map(([key]) => key)
+    return { find: (type, from, to) => found.get(keyOf(type, from, to)), absent }
+  }
   throw new TidegateError('SCHEMA_FOLDER', {
     message: `${source.name} holds upcasters that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
     retryable: false,
@@ -74,16 +78,19 @@ async function readStep(
   const cases = files.includes('.cases.json')
     ? parseCases(text(`${step}.cases.json`))
     : { cases: [], faults: [] }
-  const made = isFunction
-    ? await loadFunction(source.moduleAt(at(name)), { from, to })
-    : readDeclared(text(name), { from, to })
+  const digest = digestOf(source.files.get(at(name)) as Uint8Array)
+  const module = source.moduleAt(at(name))
+  const made = !isFunction
+    ? readDeclared(text(name), { from, to })
+    : module === undefined
+      ? { upcast: absentCode(at(name), { from, to }), faults: [] }
+      : await loadFunction(module, digest, { from, to })
   const faults = [
     ...made.faults.map((fault) => `${name}: ${fault}`),
     ...cases.faults.map((fault) => `${step}.cases.json: ${fault}`),
   ]
   if (made.upcast === undefined || faults.length > 0) return { faults }
-  const failed = failedCases(made.upcast, cases.cases, type, registry)
-  const digest = digestOf(source.files.get(at(name)) as Uint8Array)
+  const failed = made.upcast.isAbsent ? [] : failedCases(made.upcast, cases.cases, type, registry)
   return { upcast: { ...made.upcast, digest }, faults: failed.map((fault) => `${step}.cases.json: ${fault}`) }
 }
 
@@ -118,14 +125,26 @@ function readDeclared(text: string, ends: Ends): Made {
   return { upcast: { ...ends, steps, apply: (data) => applySteps(data, steps) }, faults: [] }
 }
 
-async function loadFunction(file: string | undefined, ends: Ends): Promise<Made> {
-  if (file === undefined)
-    return {
-      faults: ['is code, which is taken from a folder alone: put it into schemas.folder, as published'],
-    }
+/** Code is taken from a folder alone, and nothing else stops for want of it: what needs this step waits for the file. */
+function absentCode(file: string, ends: Ends): Upcast {
+  return {
+    ...ends,
+    isAbsent: true,
+    apply() {
+      throw new TidegateError('SCHEMA_UNKNOWN', {
+        message: `${file} is code, which is taken from a folder alone, and is not there as it was published`,
+        retryable: true,
+        hint: `put ${file} into the folder of schemas.folder, as it was published: what waits is handed over then`,
+      })
+    },
+  }
+}
+
+/** One that has changed is another module. What it imports is loaded once. */
+async function loadFunction(file: string, digest: string, ends: Ends): Promise<Made> {
   let made: unknown
   try {
-    made = ((await import(pathToFileURL(file).href)) as { default?: unknown }).default
+    made = ((await import(`${pathToFileURL(file).href}?sha256=${digest}`)) as { default?: unknown }).default
   } catch (error) {
     return { faults: [`cannot be loaded: ${messageOf(error)}`] }
   }

@@ -99,6 +99,8 @@ function applied({ type }: Event, { from, to, upcast }: Link, data: unknown): un
   try {
     return upcast.apply(data)
   } catch (error) {
+    // It has not failed: its code is still to come.
+    if (upcast.isAbsent) throw error
     throw new TidegateError('UPCAST_FAILED', {
       message: `${type}/upcast/${from}-${to} failed: ${messageOf(error).slice(0, 500)}`,
       retryable: false,
@@ -137,7 +139,7 @@ function unknown({ type }: Event, version: number): TidegateError {
   return new TidegateError('SCHEMA_UNKNOWN', {
     message: `no schema ${schemaName(type, version)} here`,
     retryable: true,
-    hint: `add ${type}/${version}.json to the schema folder of the cloud and restart it: what waits is handed over then`,
+    hint: `add ${type}/${version}.json to the schemas of the cloud (schemas.folder, or tidegate schema apply): what waits is handed over then`,
   })
 }
 

@@ -92,6 +92,35 @@ test('waits at an event of a version that is not known here, and goes on by itse
   expect(await applied()).toMatchObject([{ c: 0 }, { c: 1, dataschema: `${type}/2` }, { c: 100 }])
 })
 
+test('tries an event that waits for a schema again when other schemas are in use, without another start (G5)', async () => {
+  await bench.store([event('newest', 3, { c: 1, k: 2 })])
+  let read = readAsOf(known)
+  const started = bench.start([degrees], { readAs: (...asked) => read(...asked) })
+  await vi.waitFor(() => expect(started.statuses()[0]).toMatchObject({ doing: 'halted' }), 20_000)
+  read = readAsOf({ ...known, 3: needs('k') })
+  started.schemasChanged()
+  await bench.live('degrees')
+  expect(await applied()).toMatchObject([{ c: 1, dataschema: `${type}/2` }])
+})
+
+test('derives nothing with other upcasters than it was built with, and goes on with those of before (G8)', async () => {
+  await bench.store([event('old', 1, { f: 32 })])
+  let upcasters = ['1-2 a']
+  const started = bench.start([degrees], { readAs: readAsOf(known), upcastersTo: () => upcasters })
+  await bench.live('degrees')
+  upcasters = ['1-2 b']
+  started.schemasChanged()
+  await bench.store([event('old', 1, { f: 212 })])
+  await vi.waitFor(
+    () => expect(started.statuses()[0]).toMatchObject({ fault: { code: 'PROJECTION_CHANGED' } }),
+    20_000,
+  )
+  expect(await applied()).toHaveLength(1)
+  upcasters = ['1-2 a']
+  started.schemasChanged()
+  await vi.waitFor(async () => expect(await applied()).toHaveLength(2), 30_000)
+})
+
 test('goes on without an event that waits for a schema, if an operator leaves it out: one device stops the others no longer than that (G7)', async () => {
   const unknown = event('newest', 3, { c: 1, k: 2 })
   await bench.store([unknown, event('old', 1, { f: 212 })])

@@ -66,7 +66,7 @@ describe('tidegate schema check', () => {
     write({ [`${climate}/1.json`]: of(100), [`${climate}/2.json`]: of(150) })
     await schema('add', climate)
     expect(await schema('check')).toEqual({
-      text: 'fine: 1 event types, 1 comparisons, 1000 generated documents',
+      text: 'fine: 1 event type, 1 comparison, 1000 generated documents',
       code: 0,
     })
   })

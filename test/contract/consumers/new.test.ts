@@ -36,7 +36,7 @@ describe('tidegate new consumer', () => {
     expect(compiled(Object.fromEntries(names.map((name) => [name, read(name)])))).toBe('')
     const own = read('tsconfig.json').replace('ES2022', 'ES2023')
     writeFileSync(join(folder, 'tsconfig.json'), own)
-    const other = tidegate('new', 'consumer', 'other', ...options)
+    const other = tidegate('new', 'consumer', 'other', ...options, '--runner', 'vitest')
     expect(other.stdout).toMatch(
       /pack:consumer[\s\S]*npm install --save-dev TARBALL @electric-sql\/pglite typescript/,
     )
@@ -48,12 +48,22 @@ describe('tidegate new consumer', () => {
   }, 60_000)
 
   test('takes types where there is no schema, and overwrites nothing', () => {
-    expect(tidegate('new', 'consumer', 'alerts')).toMatchObject({ status: 0 })
+    expect(tidegate('new', 'consumer', 'alerts', '--runner', 'vitest')).toMatchObject({ status: 0 })
     expect(read('alerts.ts')).toContain(`types: ['com.acme.climate']`)
-    expect(tidegate('new', 'consumer', 'alerts')).toMatchObject({
+    expect(tidegate('new', 'consumer', 'alerts', '--runner', 'vitest')).toMatchObject({
       status: 1,
       stderr: expect.stringMatching(/alerts\.ts, alerts\.sql, alerts\.test\.ts is there already/) as string,
     })
+  })
+
+  test('writes what this Node can run: no test in TypeScript for one that reads none, and says so', () => {
+    const { stdout } = tidegate('new', 'consumer', 'alerts')
+    const reads = 'typescript' in process.features && Boolean(process.features.typescript)
+    const language = reads ? 'ts' : 'js'
+    expect(read(`alerts.test.${language}`)).toContain('node:test')
+    expect(existsSync(join(folder, `alerts.${language}`))).toBe(true)
+    expect(stdout.includes('runs no test that is in TypeScript')).toBe(!reads)
+    expect(stdout.includes('typescript @types/node')).toBe(reads)
   })
 
   test.each([

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import type { Admission, Submission } from '../../../edge/outbox/outbox.ts'
 import type { Stored } from '../../support/fakes/outbox.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -21,8 +22,10 @@ type Qos = keyof typeof acks
 const sizes = [10, 16_100, 16_384, 16_700, 65_200, 65_536, 66_000]
 
 const admit = createAdmission({
-  schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname),
-  unknownTypes: 'accept',
+  checkSchema: createSchemaCheck({
+    schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname),
+    unknownTypes: 'accept',
+  }),
   types: {},
   payloadBytesMax: 1 << 20,
   quarantineBytesMax: 100,

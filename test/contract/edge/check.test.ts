@@ -12,6 +12,7 @@ import { runEdge } from '../../../edge/main.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { cheapHash } from '../../support/edge/passwords.ts'
+import { schemaFiles, schemaPlace } from '../../support/edge/signed-schemas.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'tidegate-check-'))
 const pki = join(dir, 'pki')
@@ -176,4 +177,25 @@ test('every listener is looked at, with those who may come in by a password', as
   const faulty = await checkEdge(config({ listening: { users } }), now)
   expect(faulty.text).toMatch(/^FAULT mqtt\.users .*line 1: it is not `ID: hash` \(USERS_INVALID\)$/m)
   expect(faulty.text).not.toContain('secret')
+})
+
+test('of a snapshot it is told what is kept, what lies in its file, and what a start would lack', async () => {
+  const place = schemaPlace()
+  const signer = place.signer('registry')
+  const file = place.at('schemas.snapshot')
+  const dataDir = place.at('data')
+  const said = async (more: object = {}): Promise<string> => {
+    const snapshot = { file, keys: [signer.publicFile] }
+    const schemas = { ...config().schemas, snapshot, ...more }
+    const { text } = await checkEdge({ ...config(), dataDir, schemas } as EdgeConfig, now)
+    return text.split('\n').find((line) => line.includes('schemas.snapshot')) ?? ''
+  }
+  expect(await said()).toMatch(/^warn .*there is none yet/)
+  expect(await said({ unknownTypes: 'reject' })).toMatch(/^FAULT .*SCHEMA_SNAPSHOT_MISSING/)
+  place.write('data/schemas.snapshot', signer.sign(7, schemaFiles({ 1: 100 })))
+  expect(await said()).toMatch(/^ok .*kept snapshot 7 of 2026-11-28.*1 event types/)
+  place.write('schemas.snapshot', signer.sign(6, schemaFiles({ 1: 100 })))
+  expect(await said()).toMatch(/^warn .*kept snapshot 7 .*snapshot 6 is refused: 7 is in use/)
+  place.write('schemas.snapshot', signer.sign(8, schemaFiles({ 1: 100, 2: 200 })))
+  expect(await said()).toMatch(/^ok .*in its file snapshot 8 .*kept snapshot 7/)
 })

@@ -317,3 +317,26 @@ test('a configuration without listeners has the one of before, and others come b
     },
   ])
 })
+
+const faultsOfSchemas = (schemas: object): string[] => faultsOf({ ...least, schemas }).map(withoutLine)
+
+test('schemas come of a folder or of a snapshot, and a snapshot of a file or of an address that hides the token', () => {
+  const url = 'https://cloud.example/v1/schemas/snapshot'
+  expect(
+    faultsOfSchemas({ snapshot: { url, keys: ['a.pub', 'b.pub'], tokenFile: 't', tls: { ca: 'ca.crt' } } }),
+  ).toEqual([])
+  expect(faultsOfSchemas({ snapshot: { file: 'schemas.snapshot', keys: 'a.pub' } })).toEqual([])
+  expect(faultsOfSchemas({ snapshot: { url: 'http://127.0.0.1:8443/', keys: 'a.pub' } })).toEqual([])
+  const faults = [
+    { folder: 'schemas', snapshot: { file: 'f', keys: 'a.pub' } },
+    { snapshot: { keys: 'a.pub' } },
+    { snapshot: { file: 'f', url, keys: 'a.pub' } },
+    { snapshot: { file: 'f' } },
+    { snapshot: { file: 'f', keys: 'a.pub', tokenFile: 't' } },
+    { snapshot: { url: 'http://cloud.example/', keys: 'a.pub' } },
+    { snapshot: { url: 'ftp://cloud.example/', keys: 'a.pub' } },
+    { snapshot: { url: 'https://me:secret@cloud.example/', keys: 'a.pub' } },
+  ].map((schemas) => faultsOfSchemas(schemas).join('; '))
+  expect(faults.filter((fault) => !fault.includes('schemas.snapshot'))).toEqual([])
+  expect(faults.join('\n')).not.toContain('secret')
+})

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { refuseUnknownVersions } from '../../../edge/admission/schema-check.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -24,8 +25,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 function became(payload: object, route: Partial<Route> = {}): unknown {
   const schemas = loadSchemas(folder)
   const admit = createAdmission({
-    schemas,
-    unknownTypes: 'accept',
+    checkSchema: createSchemaCheck({ schemas, unknownTypes: 'accept' }),
     types: {},
     payloadBytesMax: 1000,
     quarantineBytesMax: 1000,

@@ -1,5 +1,8 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
+import { checkAwaiting, checkJudged } from './check-schemas.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
+import { awaitedCodes } from '../../../cloud/letters/story.ts'
+import { schemasType } from '../../../src/contract/schemas-used.ts'
 import { isSystemType, ledgerType, rejectedType } from '../../../src/contract/event.ts'
 import {
   headers as names,
@@ -21,7 +24,7 @@ import type { World } from './world-view.ts'
 const ledgerEventsMax = 200
 
 /** What the gateway says itself: no bound stands in its way. */
-const ownTypes = [ledgerType, checkpointType]
+const ownTypes = [ledgerType, checkpointType, schemasType]
 
 /** G7, while it runs. */
 export function checkBounds(world: World): void {
@@ -84,6 +87,8 @@ export function checkAll(world: World): void {
   checkNumberedOnce(world)
   checkEffects(world)
   checkDeadLetters(world)
+  checkAwaiting(world)
+  checkJudged(world)
   checkWorkplace(world)
   checkFaulty(world)
   checkForgeries(world)
@@ -259,7 +264,8 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
     for (const letter of letters) {
       const event = JSON.parse(letter.body.toString()) as { id: string; type: string; partitionkey: string }
       const what = event.id.split('-')[0] ?? ''
-      const told = letter.failures
+      // To wait for a schema is told, and is no attempt.
+      const told = letter.failures.filter(({ code }) => !awaitedCodes.includes(code))
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       // What a former version wrote has its own story.
       if (letter.code === 'PARKING_FULL' || what === 'former') continue

@@ -86,6 +86,36 @@ export const mutations: readonly Mutation[] = [
     seed: 2,
   },
   {
+    name: 'schemas-named-late',
+    removed:
+      'that schemas are named in front of whatever is judged by them: they are named with the write after the next',
+    file: 'edge/outbox/writer/engine.js',
+    find: 'this.#core.schemas = schemas;',
+    replace:
+      "return this.#commands.submit({ kind: 'schemas' }).then(() => { this.#core.schemas = schemas; return this.#commands.submit({ kind: 'schemas' }); });",
+    breaks: ['G8'],
+    seed: 17,
+  },
+  {
+    name: 'no-room-to-wait-for-a-schema',
+    removed: 'the wait at the broker of what finds no room while most parked devices wait for a schema',
+    file: 'cloud/parking/occupancy.js',
+    find: 'return occupancy.awaiting > (occupancy.retrying + occupancy.held) / 2;',
+    replace: 'return false;',
+    breaks: ['G5'],
+    seed: 1,
+  },
+  {
+    name: 'awaiting-counted-late',
+    removed:
+      'that a device which is parked for a schema counts as one that waits for it at once, and not with the next count',
+    file: 'cloud/parking/occupancy.js',
+    find: 'awaiting: Math.min(occupancy.awaiting + awaiting, retrying + occupancy.held),',
+    replace: '',
+    breaks: ['G5'],
+    seed: 11,
+  },
+  {
     name: 'not-brought-forward',
     removed: 'what an upcaster does to the data: an old version is handed over under the name of the new one',
     file: 'src/schemas/upcast/read-as.js',
@@ -725,7 +755,7 @@ export const mutations: readonly Mutation[] = [
     find: "return kind === 'park' || kind === 'hold';",
     replace: 'return false;',
     breaks: ['G6'],
-    seed: 90,
+    seed: 123,
   },
   {
     name: 'removed-without-effect',

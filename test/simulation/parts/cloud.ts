@@ -186,7 +186,12 @@ export class Cloud {
       clock,
       random: random.random,
       log,
-      observer: noObserver,
+      observer: {
+        ...noObserver,
+        held: (_group: string, code: string) => {
+          if (code === 'SCHEMA_AWAITED') journal.count('schema-awaited')
+        },
+      },
       onFatal: (error: unknown) => {
         if (process.alive)
           journal.violate('error', `${this.name} ended with ${codeOf(error)}: ${String(error)}`)

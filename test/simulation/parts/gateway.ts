@@ -1,6 +1,7 @@
 import { codeOf } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import { createIngest, type Ingest } from '../../../edge/admission/ingest.ts'
 import { silentIngestObserver } from '../../../edge/admission/observer.ts'
@@ -22,6 +23,7 @@ import type { Submission } from '../../../edge/outbox/outbox.ts'
 import { deviceMinimum, gatewayName, type Settings } from '../plan/settings.ts'
 import { SimulatedProcess, type Wall } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
+import { activeMs } from '../plan/plan.ts'
 import { schemasOf, types } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 import type { Uplink } from './uplink.ts'
@@ -59,6 +61,8 @@ export class Gateway {
   private stopping: AbortController | undefined
   private forwarding: Promise<void> | undefined
   private starting = 0
+  /** Of the schemas that are kept on the machine. */
+  private schemasRevision = 0
 
   constructor(parts: GatewayParts) {
     this.parts = parts
@@ -198,6 +202,7 @@ export class Gateway {
     })
     if (!process.alive) return
     this.outbox = outbox
+    this.haveSchemas(process, outbox, false)
     this.forwarding = forward(
       {
         outbox: truth.hands.watch(outbox),
@@ -224,6 +229,22 @@ export class Gateway {
     callOnce(this.onUp)
   }
 
+  /** As the edge's main does it: what is kept is named at the start, and what comes where it comes into use. */
+  private haveSchemas(process: SimulatedProcess, outbox: Outbox, areOthers: boolean): void {
+    const { schemasEveryMs } = this.parts.settings
+    if (schemasEveryMs === undefined || !process.alive || this.outbox !== outbox) return
+    if (areOthers || this.schemasRevision === 0) this.schemasRevision += 1
+    this.parts.journal.count('schemas-named')
+    outbox
+      .judgedBy({ source: 'file', types: 1, versions: 1, revision: this.schemasRevision })
+      .catch((error: unknown) => {
+        if (codeOf(error) !== 'OUTBOX_CLOSED') throw error
+      })
+    // Or nothing would ever be quiet.
+    if (this.parts.scheduler.nowMs < activeMs)
+      process.clock.after(schemasEveryMs, () => this.haveSchemas(process, outbox, true))
+  }
+
   /** Signing takes its time, and the program may be gone before it has ended. */
   private signerOf({ clock }: SimulatedProcess): CheckpointSigner | undefined {
     const { settings, random, journal } = this.parts
@@ -244,8 +265,7 @@ export class Gateway {
   private ingestOf(process: SimulatedProcess, outbox: Outbox): Ingest {
     const { settings, random, log, truth, scheduler } = this.parts
     const admit = createAdmission({
-      schemas: schemasOf('edge'),
-      unknownTypes: 'accept',
+      checkSchema: createSchemaCheck({ schemas: schemasOf('edge'), unknownTypes: 'accept' }),
       types: { [types.alarm]: { lane: 'high' }, [types.brief]: { ttl: settings.briefTtlMs } },
       payloadBytesMax: 4096,
       quarantineBytesMax: 512,
@@ -256,7 +276,12 @@ export class Gateway {
     })
     return createIngest({
       routes: createRoutes([]),
-      admit,
+      admit: (message) => {
+        const admitted = admit(message)
+        const key = eventKey(admitted.submission.candidate)
+        if (!truth.judgedBy.has(key)) truth.judgedBy.set(key, this.schemasRevision)
+        return admitted
+      },
       outbox: {
         appendAll: (submissions, answered, signal) => {
           const left = [...submissions]

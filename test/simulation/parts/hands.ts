@@ -54,6 +54,7 @@ export class Hands {
         this.checkPace(events, askedMs)
         return events
       },
+      judgedBy: (schemas) => outbox.judgedBy(schemas),
       ready: (signal) => outbox.ready(signal),
       release: (events) => {
         for (const { position } of events) {

@@ -1,4 +1,5 @@
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
+import { schemasType } from '../../../src/contract/schemas-used.ts'
 import { eventKey, ledgerType, type Undelivered } from '../../../src/contract/event.ts'
 import { decodeHead } from '../../../edge/outbox/layout/head.ts'
 import { headKey } from '../../../edge/outbox/layout/keys.ts'
@@ -37,6 +38,8 @@ export class Truth {
   readonly places = new Map<number, Place>()
   /** Events that damage took: what of them was acknowledged the ledger must call lost. */
   readonly damaged: Place[] = []
+  /** By which schemas the gateway has judged an event when it came first, by their revision. */
+  readonly judgedBy = new Map<string, number>()
   /** Texts that reached a queue of the broker. */
   readonly routed = new Set<string>()
   /** Those of them that reached one more than once: no confirm had come. */
@@ -126,7 +129,9 @@ export class Truth {
     if (evicted.length === 0) return
     const spared = before.filter(
       ({ removed, type, position }) =>
-        removed === undefined && type !== ledgerType && type !== checkpointType && !this.hands.hold(position),
+        removed === undefined &&
+        ![ledgerType, checkpointType, schemasType].includes(type) &&
+        !this.hands.hold(position),
     )
     for (const { lane, position, sequence } of evicted) {
       const first = spared.find((other) =>

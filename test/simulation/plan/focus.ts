@@ -85,3 +85,48 @@ const vanishing = (random: Chance): Focus => ({
   ],
   faults: ['disk-slow', 'write-lost', 'write-lost', 'uplink-cut', 'uplink-cut'],
 })
+
+/**
+ * One run in twelve of those that stay nowhere else: devices of a version that the cloud learns of late, and hardly any room to wait.
+ * From a stream of its own, so that other seeds are as they were.
+ */
+export function pickAwaiting(random: Chance): Focus | undefined {
+  if (!random.one(1 / 12)) return undefined
+  const devices = ['d0', 'd1', 'd2', 'd3'].slice(0, random.whole(2, 4))
+  return {
+    settings: {
+      devices,
+      newer: devices.slice(0, random.whole(1, devices.length)),
+      learnsAtMs: random.whole(20_000, 50_000),
+      awaitsOnly: true,
+      eventsMax: 100_000,
+      bytesMax: 10_000_000,
+      parking: {
+        concurrency: random.whole(1, 3),
+        devicesMax: random.whole(1, 2),
+        eventsMax: random.whole(1, 4),
+        eventsMaxPerDevice: 1000,
+      },
+      onFailure: 'park',
+      workplace: false,
+      cloudInstances: 1,
+      handlerTimeoutMs: 10_000,
+      latencyMsMax: random.pick([2, 20]),
+    },
+    sends: [
+      ['reading', 85],
+      ['repeat', 15],
+    ],
+    faults: [
+      'uplink-cut',
+      'broker-restart',
+      'ack-lost',
+      'channel-cut',
+      'cloud-kill',
+      'cloud-stop',
+      'database-outage',
+      'commit-lost',
+      'commit-unknown',
+    ],
+  }
+}

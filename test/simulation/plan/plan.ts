@@ -1,5 +1,5 @@
 import { type Chance, chance } from './chance.ts'
-import { pickFocus } from './focus.ts'
+import { pickAwaiting, pickFocus } from './focus.ts'
 import type { SendKind, Settings } from './settings.ts'
 import { deedKinds, type Fault, type FaultKind, faultKinds, faultSpecs } from './fault-kinds.ts'
 
@@ -47,7 +47,7 @@ export const activeMs = 60_000
 
 export function makePlan(seed: number): Plan {
   const random = chance(seed, 'plan')
-  const focus = pickFocus(chance(seed, 'focus'))
+  const focus = pickFocus(chance(seed, 'focus')) ?? pickAwaiting(chance(seed, 'narrow'))
   const failsForGood = chance(seed, 'disk').one(0.5)
   const made = makeSettings(random)
   const settings = {
@@ -62,6 +62,8 @@ export function makePlan(seed: number): Plan {
     onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>(['park', 'park', 'park', 'overtake']),
     workplace: chance(seed, 'workplace').one(1 / 8),
     ...makeVersions(chance(seed, 'versions'), made.devices),
+    awaitsOnly: false,
+    schemasEveryMs: makeSchemaChanges(chance(seed, 'schemas in use')),
     ...focus?.settings,
   }
   return {
@@ -90,6 +92,11 @@ function makeVersions(random: Chance, devices: readonly string[]): Pick<Settings
     newer: isMixed ? devices.filter(() => random.one(0.5)) : [],
     learnsAtMs: random.whole(5_000, activeMs),
   }
+}
+
+/** One run in eight has a gateway whose schemas change while it runs. */
+function makeSchemaChanges(random: Chance): number | undefined {
+  return random.one(1 / 8) ? random.pick([300, 2000, 9000]) : undefined
 }
 
 /** One run in four finds the parking full now and then. */
@@ -126,6 +133,8 @@ function makeSettings(
   | 'onFailure'
   | 'workplace'
   | 'newer'
+  | 'awaitsOnly'
+  | 'schemasEveryMs'
   | 'learnsAtMs'
 > {
   const tight = random.one(0.35)

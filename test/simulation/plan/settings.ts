@@ -51,6 +51,10 @@ export interface Settings {
   handlerTimeoutMs: number
   /** Devices whose readings are of version 2, which the edge knows from the start. */
   newer: readonly string[]
+  /** The gateway has other schemas so often, and says so in its ledger, ms; undefined: it says nothing of them. */
+  schemasEveryMs: number | undefined
+  /** Nothing fails but what waits for version 2, and there is hardly any room to wait: it waits at the broker. */
+  awaitsOnly: boolean
   /** From when on the cloud knows version 2, and its consumer asks for it, ms. */
   learnsAtMs: number
   /** Groups can be paused and trip, letters are replayed, and those of former versions drained. */

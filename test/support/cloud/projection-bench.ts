@@ -22,7 +22,13 @@ export interface ProjectionBench {
   store(events: readonly Encoded[], disposition?: 'accepted' | 'rejected'): Promise<void>
   start(
     projections: readonly Projection[],
-    more?: { instance?: string; leaseMs?: number; timeoutMs?: number; readAs?: ReadAs },
+    more?: {
+      instance?: string
+      leaseMs?: number
+      timeoutMs?: number
+      readAs?: ReadAs
+      upcastersTo?: (type: string, version: number) => readonly string[]
+    },
   ): RunningProjections
   /** Something in one transaction, as the cloud does it. */
   transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T>
@@ -72,7 +78,13 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     store: (events, disposition) => storeEvents(storage, events, disposition),
     start(
       projections,
-      { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000, timeoutMs = 5_000, readAs } = {},
+      {
+        instance = `test-${randomUUID().slice(0, 8)}`,
+        leaseMs = 2_000,
+        timeoutMs = 5_000,
+        readAs,
+        upcastersTo,
+      } = {},
     ) {
       const surroundings = { clock: systemClock, random: Math.random, log: silentLog }
       const started = startProjections({
@@ -82,6 +94,7 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
         timeoutMs,
         leaseMs,
         ...(readAs && { readAs }),
+        ...(upcastersTo && { upcastersTo }),
         ...surroundings,
       })
       running.push(started)
@@ -121,7 +134,7 @@ export async function storeEvents(
         id: event.id,
         type: event.type,
         subject: undefined,
-        dataschema: undefined,
+        dataschema: event.dataschema,
         timeMs: Date.parse(event.time),
         recordedMs: Date.parse(event.recordedtime),
         disposition,

@@ -5,7 +5,11 @@ import { devices } from '../../../cloud/projections/built-in/devices.ts'
 import { latest } from '../../../cloud/projections/built-in/latest.ts'
 import { rollups } from '../../../cloud/projections/built-in/rollups.ts'
 import { withTables } from '../../../cloud/projections/tables-file.ts'
+import { typedViews } from '../../../cloud/schemas/views/view.ts'
+import { applyViews } from '../../../cloud/schemas/views/views-postgres.ts'
+import { usableSchemas } from '../../../src/schemas/folder.ts'
 import { postgresTables } from '../../../cloud/projections/tables-postgres.ts'
+import { sourceOf } from './schemas/schema-files.ts'
 
 /** As many events as 200 devices make in a week, so that more events are more weeks. */
 const eventsOfWeek = 37_500
@@ -24,6 +28,7 @@ export async function seedHistory(database: Database, events: number): Promise<v
     await database.query(eventsSql, [from, upTo, events, eventsOfWeek])
   }
   await makeProjections(database)
+  await makeViews(database)
   for (const sql of projectedSql) await database.query(sql, sql.includes('$1') ? [events] : [])
   await database.query(
     `insert into tidegate.ledger_notes (gateway, epoch, from_sequence, to_sequence, reason, event_sequence)
@@ -35,6 +40,13 @@ export async function seedHistory(database: Database, events: number): Promise<v
   for (const { partition } of parts) await database.query(`vacuum (analyze) tidegate.${partition}`)
   await database.query('select tidegate.analyze_events()')
   for (const table of projected) await database.query(`vacuum (analyze) ${table}`)
+}
+
+/** Of the type that most events are of. */
+async function makeViews(database: Database): Promise<void> {
+  const schema = { properties: { temperature: { type: 'number' } } }
+  const folder = usableSchemas(sourceOf({ 'com.acme.climate/1.json': schema }))
+  await applyViews(database, typedViews(folder, 'checked'), { schema: 'reading', dryRun: false })
 }
 
 /** What is before the weeks to come is parted as well. */

@@ -19,6 +19,8 @@ import { createDatabase as poolOf, type Database } from '../../../cloud/database
 import { doOnce } from '../../../cloud/deeds/deed-record.ts'
 import type { Deeds } from '../../../cloud/deeds/deeds.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import { createSchemas } from '../../../cloud/reading/schemas.ts'
+import { postgresSchemaDesk } from '../../../cloud/schemas/apply/desk-postgres.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { createReadyDatabase, type Role as DatabaseRole, urlAs } from '../servers.ts'
@@ -72,6 +74,16 @@ export async function serveApi(more: object = {}, deeds?: Deeds, trialDeeds?: De
     tokens,
     workplace: workplaceOn(storage),
     trial,
+    schemas: postgresSchemaDesk({
+      storage,
+      database,
+      clock: systemClock,
+      random: Math.random,
+      signal,
+      formats: 'checked',
+      inUse: () =>
+        createSchemas({ origin: 'none', unchecked: 'accept', formats: 'checked', log: silentLog }).inUse,
+    }),
   }
   const observer = { answered: () => {}, refused: () => {} }
   const surroundings = { cutOff: new AbortController(), clock: systemClock, log: silentLog }

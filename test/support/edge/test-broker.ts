@@ -9,6 +9,7 @@ import { createAuthority } from '../../../certs/authority.ts'
 import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.ts'
 import { loadDecoders } from '../../../edge/admission/codecs/route-decoders.ts'
 import { createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { type Broker, type BrokerOptions, startBroker } from '../../../edge/mqtt/broker-aedes.ts'
 import type { ListenerOptions } from '../../../edge/mqtt/entrance/gate.ts'
 import { type BrokerObserver, silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
@@ -215,8 +216,10 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     }),
     routes,
     admit: createAdmission({
-      schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname),
-      unknownTypes: 'accept',
+      checkSchema: createSchemaCheck({
+        schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname),
+        unknownTypes: 'accept',
+      }),
       types: {},
       payloadBytesMax: 1024,
       quarantineBytesMax: 100,

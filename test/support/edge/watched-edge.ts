@@ -1,3 +1,4 @@
+import { noSchemasUsed } from '../../../src/contract/schemas-used.ts'
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import { createOps, type Ops, type OpsOptions } from '../../../edge/ops/ops.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
@@ -43,7 +44,15 @@ export async function watchedEdge(
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
     lists: () => ({ number: 0, ageS: -1, refused: 0 }),
-    schemaUse: new Map(),
+    schemas: {
+      use: new Map(),
+      seen: () => ({
+        used: noSchemasUsed,
+        confirmedMs: undefined,
+        changes: 0,
+        refused: { unreachable: 0, invalid: 0, older: 0, unusable: 0, unkept: 0 },
+      }),
+    },
     diskWriteBytes: () => disk.bytesWritten,
     routes: {},
     clock,

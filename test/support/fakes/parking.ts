@@ -108,13 +108,14 @@ export function memoryParking(tx: ParkingTransaction): Parking {
 
   function changed(
     group: string,
-    { device, code }: Which,
+    { device, code, retrying = false }: Which,
     more: (row: ParkedDevice) => object,
     attemptMin = 1,
   ): Released {
     const asked = [...devices.values()]
       .filter((one) => one.group === group && one.attempt >= attemptMin)
       .filter((one) => (device ?? one.device) === one.device && (code ?? one.code) === one.code)
+      .filter(({ state }) => !retrying || state === 'retrying')
     const free = asked.filter((one) => tx.tryLock(`device ${keyOf(group, one.device)}`, 'work'))
     for (const one of free)
       change(keyOf(group, one.device), {

@@ -35,7 +35,17 @@ test('a group that is held says by what, why, and what to do about it', () => {
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    unknownSchemas: () => new Map(),
+    schemas: {
+      inUse: {
+        origin: 'none' as const,
+        digest: undefined,
+        revision: undefined,
+        types: 0,
+        absent: [],
+        fault: undefined,
+      },
+      unknown: { counts: new Map() },
+    },
     replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
@@ -69,7 +79,17 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    unknownSchemas: () => new Map(),
+    schemas: {
+      inUse: {
+        origin: 'none' as const,
+        digest: undefined,
+        revision: undefined,
+        types: 0,
+        absent: [],
+        fault: undefined,
+      },
+      unknown: { counts: new Map() },
+    },
     replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
@@ -173,7 +193,17 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    unknownSchemas: () => new Map(),
+    schemas: {
+      inUse: {
+        origin: 'none' as const,
+        digest: undefined,
+        revision: undefined,
+        types: 0,
+        absent: [],
+        fault: undefined,
+      },
+      unknown: { counts: new Map() },
+    },
     replays: () => noReplays,
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })

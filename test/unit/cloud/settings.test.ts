@@ -95,12 +95,12 @@ describe('the configuration in the words of each part', () => {
 
   test('a group gets its own settings, and no other', () => {
     expect(
-      groupSettings(config({ prefetch: 500, stop: { grace: '3s' }, sharing: { goneAfter: '20s' } })),
+      groupSettings(config({ prefetch: 3000, stop: { grace: '3s' }, sharing: { goneAfter: '20s' } })),
     ).toEqual({
       instance: 'i',
       partitions: 16,
-      prefetch: 500,
-      batchMax: 200,
+      prefetch: 3000,
+      batchMax: 1000,
       batchTimeTargetMs: 1_000,
       lanes: 4,
       parking: {

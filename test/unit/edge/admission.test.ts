@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
 import { type Admitted, type AdmissionOptions, createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { containersMax, depthMax } from '../../../edge/admission/codecs/decode.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -19,8 +20,7 @@ type Read = Admitted & { event: Candidate }
 
 function admitting(given: Given = {}) {
   const admit = createAdmission({
-    schemas: climateSchemas,
-    unknownTypes: 'accept',
+    checkSchema: createSchemaCheck({ schemas: climateSchemas, unknownTypes: 'accept' }),
     types: {},
     payloadBytesMax: 1000,
     quarantineBytesMax: 100,
@@ -258,7 +258,8 @@ test('a type without a schema is accepted unchecked, or refused if so configured
   const topic = 'devices/a1/events/com.acme.novel'
   expect(admit('42', topic).event).toMatchObject({ data: 42 })
   expect(admit('42', topic).event.dataschema).toBeUndefined()
-  expect(admitting({ unknownTypes: 'reject' })('42', topic).rejected?.reason).toBe('SCHEMA_UNKNOWN')
+  const checkSchema = createSchemaCheck({ schemas: climateSchemas, unknownTypes: 'reject' })
+  expect(admitting({ checkSchema })('42', topic).rejected?.reason).toBe('SCHEMA_UNKNOWN')
 })
 
 test('lane and life come from the route, else from the type, and an event may live shorter', () => {

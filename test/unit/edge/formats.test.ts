@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { type Admitted, createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { avroBinaryDecoder } from '../../../edge/admission/codecs/avro/binary.ts'
 import { parseAvroSchema } from '../../../edge/admission/codecs/avro/schema.ts'
 import { cborDecoder } from '../../../edge/admission/codecs/cbor.ts'
@@ -55,8 +56,7 @@ function admitting(quarantineBytesMax = 100): AdmitOne {
     new Map(routes),
   )
   const admitMessage = createAdmission({
-    schemas: climateSchemas,
-    unknownTypes: 'accept',
+    checkSchema: createSchemaCheck({ schemas: climateSchemas, unknownTypes: 'accept' }),
     types: {},
     profiles: { one: { devices: ['a2'], types: [type] } },
     payloadBytesMax: 1000,

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { createIngest, type Publish } from '../../../edge/admission/ingest.ts'
 import { silentIngestObserver } from '../../../edge/admission/observer.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
@@ -42,8 +43,7 @@ function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
       },
     },
     admit: createAdmission({
-      schemas: climateSchemas,
-      unknownTypes: 'accept',
+      checkSchema: createSchemaCheck({ schemas: climateSchemas, unknownTypes: 'accept' }),
       types: { 'com.acme.alarm': { lane: 'high' } },
       highPerDevice: { eventsPerSecond: 1e-6, burst: 2 },
       payloadBytesMax: 1000,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type AdmissionOptions, createAdmission } from '../../../edge/admission/admission.ts'
+import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { createProfiles, type Profile } from '../../../edge/admission/profiles.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -43,8 +44,7 @@ interface Seen {
 
 function sending(options: Partial<AdmissionOptions>, routes: Route[] = []) {
   const admit = createAdmission({
-    schemas: climateSchemas,
-    unknownTypes: 'accept',
+    checkSchema: createSchemaCheck({ schemas: climateSchemas, unknownTypes: 'accept' }),
     types: { 'com.acme.alarm': { lane: 'high' } },
     payloadBytesMax: 1000,
     quarantineBytesMax: 100,

@@ -1,4 +1,4 @@
-import type { Clock } from '../../../src/clock.ts'
+import type { Clock } from '../clock.ts'
 
 export interface FileWatchOptions {
   /** What files look like now, in a text that is another when one of them has changed. May take as long as it likes. */
@@ -7,11 +7,13 @@ export interface FileWatchOptions {
   read: string
   /** Called when they are to be read; the next look is after it. Must not reject. */
   onChanged: () => Promise<void>
+  /** From the end of one look to the next, ms. */
+  everyMs?: number
   clock: Pick<Clock, 'after' | 'monotonicMs'>
 }
 
 /**
- * Files are looked at every second rather than watched: a look sees what was written in place, renamed into it, and links that
+ * Files are looked at, every second unless told otherwise, rather than watched: a look sees what was written in place, renamed into it, and links that
  * were swung round above it, on every file system; what a watch tells differs between these and can be lost.
  */
 const lookEveryMs = 1000
@@ -53,7 +55,8 @@ export class FileWatch {
   }
 
   #next(): { cancel(): void } {
-    return this.#options.clock.after(lookEveryMs, () => void this.#look())
+    const { clock, everyMs = lookEveryMs } = this.#options
+    return clock.after(everyMs, () => void this.#look())
   }
 
   async #look(): Promise<void> {

@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** What people have done about failures: on record before it is done. */
-export const deeds: Migration = {
+export const deeds = {
   version: 12,
   name: 'deeds',
   sql: `

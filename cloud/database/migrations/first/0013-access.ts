@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** Which tokens of the API are good no longer, and whether groups are to work. */
-export const access: Migration = {
+export const access = {
   version: 13,
   name: 'access',
   sql: `

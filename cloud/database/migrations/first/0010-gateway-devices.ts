@@ -1,10 +1,8 @@
-import type { Migration } from './migration.ts'
-
 /**
  * Of which devices a gateway may speak (G9). A gateway without a row here may speak of any. Fleets have 100,000 rows: a cloud sees by a
  * version that is new with each change, whoever makes it, and that no restored backup can repeat, whether it has to read them again.
  */
-export const gatewayDevices: Migration = {
+export const gatewayDevices = {
   version: 10,
   name: 'gateway-devices',
   sql: `

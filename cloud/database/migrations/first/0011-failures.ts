@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** What failed for good, on record as what succeeded is (G5). */
-export const failures: Migration = {
+export const failures = {
   version: 11,
   name: 'failures',
   sql: `

@@ -1,0 +1,380 @@
+import { z } from 'zod'
+import { schemaBodyBytesMax } from '../rules/settings.ts'
+import { digestOf } from '../../../src/schemas/lock.ts'
+import { readSchemas } from '../../../src/schemas/folder.ts'
+import { type RegistryState, sourceOf } from '../../registry/registry.ts'
+import { type ApplyWish, signedElsewhere } from '../../schemas/apply/apply.ts'
+import { payload } from '../rules/payload.ts'
+import { Refusal } from '../rules/problem.ts'
+import type { Caller } from '../rules/roles.ts'
+import { time } from '../rules/shapes.ts'
+import { deedOf, offered, reason, refuseNarrowed, word } from './asking.ts'
+import { type Asked, type Parts, route, type Route } from './route.ts'
+
+const tag = 'Schemas'
+const digest = z
+  .string()
+  .meta({ description: 'SHA-256, hexadecimal, of the lines "<sha256>  <path>" of its files' })
+const revisionName = { revision: z.int().meta({ description: '0: nothing was ever published' }), digest }
+
+const typeItem = z.object({
+  type: z.string(),
+  versions: z.array(z.int()),
+  retired: z.array(z.int()),
+  compatibility: z.string(),
+  owner: z.string().nullable(),
+  description: z.string().nullable(),
+})
+const fileItem = z.object({ path: z.string(), sha256: z.string() })
+
+const registryAnswer = z.object({
+  ...revisionName,
+  types: z.array(typeItem),
+  files: z.array(fileItem),
+  revisions: z.array(
+    z.object({
+      ...revisionName,
+      appliedAt: time,
+      actor: z.string(),
+      reason: z.string(),
+      isSigned: z.boolean(),
+    }),
+  ),
+  inUse: z
+    .object({
+      origin: z.string().meta({ description: 'none, folder or registry' }),
+      revision: z.int().nullable(),
+      digest: z.string().nullable(),
+      types: z.int(),
+      absent: z.array(z.string()),
+      fault: z.object({ code: z.string(), message: z.string() }).nullable(),
+    })
+    .meta({ description: 'of the instance that answers' }),
+})
+
+const part = ({ schemas }: Parts) => offered(schemas, 'show or publish schemas')
+
+/** Those that the caller is for. */
+function isSeenBy({ types }: Caller, path: string): boolean {
+  return types === undefined || types.includes(path.split('/', 1)[0] as string)
+}
+
+function typesOf(state: RegistryState, caller: Caller): z.output<typeof typeItem>[] {
+  const { types } = readSchemas(sourceOf(state))
+  return [...types]
+    .filter(([type]) => isSeenBy(caller, type))
+    .map(([type, { settings, versions }]) => ({
+      type,
+      versions: [...versions.keys()].toSorted((one, other) => one - other),
+      retired: settings.retired,
+      compatibility: settings.compatibility,
+      owner: settings.owner ?? null,
+      description: settings.description ?? null,
+    }))
+}
+
+const listed = new WeakMap<RegistryState, readonly z.output<typeof typeItem>[]>()
+
+/** Of a state they are compiled once, whoever asks. */
+function knownTypes(state: RegistryState): readonly z.output<typeof typeItem>[] {
+  const known = listed.get(state) ?? typesOf(state, { actor: '', roles: [], local: true })
+  listed.set(state, known)
+  return known
+}
+
+const listSchemas = route({
+  method: 'get',
+  path: '/v1/schemas',
+  tag,
+  summary: 'What is published: types, files, the last revisions; and what this instance judges by',
+  right: 'see',
+  answer: registryAnswer,
+  problems: ['SCHEMA_REGISTRY'],
+  async handle({ caller }, parts) {
+    const desk = part(parts)
+    const state = await desk.state()
+    const { origin, revision = null, digest = null, types, absent, fault = null } = desk.inUse()
+    return {
+      version: state.digest,
+      body: {
+        revision: state.revision,
+        digest: state.digest,
+        types: knownTypes(state).filter(({ type }) => isSeenBy(caller, type)),
+        files: [...state.files]
+          .filter(([path]) => isSeenBy(caller, path))
+          .map(([path, bytes]) => ({ path, sha256: digestOf(bytes) })),
+        revisions: await desk.revisions(20),
+        inUse: { origin, revision, digest, types, absent, fault },
+      },
+    }
+  },
+})
+
+const typeName = word(128)
+
+const showType = route({
+  method: 'get',
+  path: '/v1/schemas/{type}',
+  tag,
+  summary: 'An event type with all of its files',
+  right: 'see',
+  params: z.strictObject({ type: typeName }),
+  answer: typeItem.extend({ files: z.array(fileItem.extend({ text: z.string() })) }),
+  problems: ['SCHEMA_UNKNOWN', 'SCHEMA_REGISTRY'],
+  async handle({ params: { type }, caller }, parts) {
+    const state = await part(parts).state()
+    const found = knownTypes(state).find((one) => one.type === type)
+    if (found === undefined || !isSeenBy(caller, type)) throw noSuchSchema()
+    const files = [...state.files]
+      .filter(([path]) => path.startsWith(`${type}/`))
+      .map(([path, bytes]) => ({ path, sha256: digestOf(bytes), text: Buffer.from(bytes).toString() }))
+    return { body: { ...found, files } }
+  },
+})
+
+const showVersion = route({
+  method: 'get',
+  path: '/v1/schemas/{type}/{version}',
+  tag,
+  summary: 'A version of an event type: its JSON Schema',
+  right: 'see',
+  params: z.strictObject({
+    type: typeName,
+    version: z
+      .string()
+      .regex(/^[1-9]\d{0,5}$/)
+      .transform(Number)
+      .meta({ type: 'integer' }),
+  }),
+  answer: z.object({ type: z.string(), version: z.int(), sha256: z.string(), schema: z.unknown() }),
+  problems: ['SCHEMA_UNKNOWN', 'SCHEMA_REGISTRY'],
+  async handle({ params: { type, version }, caller }, parts) {
+    const { files } = await part(parts).state()
+    const bytes = files.get(`${type}/${version}.json`)
+    if (bytes === undefined || !isSeenBy(caller, type)) throw noSuchSchema()
+    const sha256 = digestOf(bytes)
+    const schema = JSON.parse(Buffer.from(bytes).toString()) as unknown
+    return { version: sha256, body: { type, version, sha256, schema } }
+  },
+})
+
+const fetchSnapshot = route({
+  method: 'get',
+  path: '/v1/schemas/snapshot',
+  tag,
+  summary: 'The signed snapshot of the newest revision that was signed, as it was signed; for gateways',
+  right: 'snapshot',
+  answer: z.unknown(),
+  raw: 'application/vnd.tidegate.schemas.dsse+json',
+  problems: ['SCHEMA_SNAPSHOT_NONE', 'OUT_OF_SCOPE'],
+  async handle({ caller, ifNoneMatch }, parts) {
+    refuseNarrowed(caller)
+    const desk = part(parts)
+    const name = await desk.snapshotName()
+    if (name === undefined) throw noSnapshot()
+    // Its bytes are read for those who have not got them.
+    if (ifNoneMatch(name.sha256)) return { body: null, version: name.sha256, status: 304 }
+    const found = await desk.snapshot()
+    if (found === undefined) throw noSnapshot()
+    return { body: null, version: found.sha256, bytes: found.bytes }
+  },
+})
+
+const wishFields = {
+  files: z
+    .array(z.strictObject({ path: z.string().max(300), text: z.string() }))
+    .max(5_000)
+    .meta({ description: 'as in a folder of schemas; what is published already may be left out' }),
+  types: z
+    .array(typeName)
+    .max(1_000)
+    .optional()
+    .meta({ description: 'of these files only those of these types' }),
+  strict: z.boolean().optional(),
+}
+
+const storedEvent = z.object({
+  cursor: z.string(),
+  position: z.number(),
+  source: z.string(),
+  id: z.string(),
+  recordedTime: time,
+  code: z.string(),
+  fault: z.string(),
+  value: payload(z.string()),
+})
+const verdict = z.object({
+  ok: z.boolean(),
+  before: z.object(revisionName),
+  after: z.object(revisionName),
+  changes: z.array(fileItem.extend({ kind: z.string().meta({ description: 'added or changed' }) })),
+  lacking: z.array(z.string()).meta({ description: 'published of these types, and not given: it stays' }),
+  checked: z
+    .object({
+      ok: z.boolean(),
+      faults: z.array(z.string()),
+      unlocked: z.array(z.string()),
+      missing: z.array(z.string()),
+      inTheWay: z.int(),
+      types: z.array(z.unknown()),
+    })
+    .meta({ description: 'as tidegate schema check --json says it: docs/SCHEMAS.md, Compatibility' }),
+  stored: z
+    .object({
+      ok: z.boolean(),
+      upTo: z.string(),
+      withoutShapes: z.string().optional(),
+      verdicts: z.array(
+        z.object({
+          type: z.string(),
+          version: z.int(),
+          partitions: z.object({ there: z.int(), read: z.array(z.string()) }),
+          letters: z.object({
+            refused: z.int(),
+            wouldPass: z.int(),
+            others: z.int(),
+            wouldFail: z.int(),
+          }),
+          groups: z.array(
+            z.object({
+              version: z.int().optional(),
+              stored: z.int(),
+              failing: z.int(),
+              standing: z.string(),
+              because: z.string().optional(),
+              first: storedEvent.optional(),
+            }),
+          ),
+        }),
+      ),
+    })
+    .optional()
+    .meta({ description: 'what is stored, held against it' }),
+})
+
+const checkSchemas = route({
+  method: 'post',
+  path: '/v1/schemas/check',
+  tag,
+  summary: 'What would become of these files: compatibility, what is stored; nothing is written',
+  right: 'schemas',
+  body: z.strictObject(wishFields),
+  bodyBytesMax: schemaBodyBytesMax,
+  asks: true,
+  answer: verdict,
+  problems: ['SCHEMA_PUBLISHED', 'SCHEMA_REGISTRY', 'SCHEMA_REGISTRY_FULL', 'OUT_OF_SCOPE', 'TOOK_TOO_LONG'],
+  async handle({ body, caller }, parts) {
+    return { body: await part(parts).judge(wishOf(body, caller)) }
+  },
+})
+
+const applyAnswer = z.object({
+  outcome: z.string().meta({ description: 'applied, or nothing: all of it is published' }),
+  ...revisionName,
+  isSigned: z.boolean().meta({ description: 'a snapshot was added' }),
+})
+
+const applyRoute = route({
+  method: 'post',
+  path: '/v1/schemas/apply',
+  tag,
+  summary: 'Publishes what is new of these files, for good',
+  right: 'schemas',
+  body: z.strictObject({
+    ...wishFields,
+    reason,
+    snapshot: z.base64().optional().meta({
+      description: 'the signed snapshot of the state that comes of it, base64; the key stays with who signs',
+    }),
+  }),
+  bodyBytesMax: schemaBodyBytesMax,
+  answer: applyAnswer,
+  problems: [
+    'SCHEMA_REFUSED',
+    'SCHEMA_PUBLISHED',
+    'SCHEMA_REGISTRY',
+    'SCHEMA_REGISTRY_FULL',
+    'SCHEMA_REGISTRY_MOVED',
+    'SCHEMA_SNAPSHOT',
+    'OUT_OF_SCOPE',
+    'TOOK_TOO_LONG',
+  ],
+  async handle(asked, parts) {
+    const { body, caller } = asked
+    const sign =
+      body.snapshot === undefined ? {} : { sign: signedElsewhere(Buffer.from(body.snapshot, 'base64')) }
+    const wish: ApplyWish = { ...wishOf(body, caller), ...sign }
+    const deed = deedOf(asked as Asked<unknown, unknown, unknown>, body.reason, wish)
+    const { outcome, revision, digest, isSigned, judged } = await part(parts).apply(deed)
+    if (outcome === 'refused') throw refusedFor(judged.checked, judged.stored?.ok ?? true)
+    return { body: { outcome, revision, digest, isSigned } }
+  },
+})
+
+function wishOf(
+  {
+    files,
+    types = [],
+    strict = false,
+  }: { files: { path: string; text: string }[]; types?: string[] | undefined; strict?: boolean | undefined },
+  caller: Caller,
+): ApplyWish {
+  refuseNarrowed({ ...caller, groups: caller.groups, types: undefined })
+  const outside = files.find(({ path }) => !isSeenBy(caller, path))
+  if (outside !== undefined) refuseNarrowed(caller)
+  return { files: new Map(files.map(({ path, text }) => [path, Buffer.from(text)])), types, strict }
+}
+
+type Checked = Awaited<ReturnType<NonNullable<Parts['schemas']>['judge']>>['checked']
+
+function refusedFor({ faults, types }: Checked, isStoredFine: boolean): Refusal {
+  const found = types.flatMap(({ comparisons }) =>
+    comparisons.flatMap(({ type, version, against, findings }) =>
+      findings
+        .filter(({ standing }) => standing === 'breaks' || standing === 'unknown')
+        .map(({ rule, path }) => ({
+          file: `${type}/${version}.json`,
+          text: `${rule} at ${path || 'the top'}, against version ${against}`,
+        })),
+    ),
+  )
+  const all = [
+    ...faults.map((text) => ({ path: 'files', text: text.slice(0, 1000) })),
+    ...found.map(({ file, text }) => ({ path: file, text })),
+    ...(isStoredFine ? [] : [{ path: 'files', text: 'what is stored would fail' }]),
+  ]
+  return new Refusal({
+    code: 'SCHEMA_REFUSED',
+    status: 422,
+    message: 'these schemas cannot be published: they cannot be used, or break what is published or stored',
+    hint: 'POST /v1/schemas/check says all of it, with witnesses; docs/SCHEMAS.md says what to do about a break',
+    faults: all.slice(0, 20),
+  })
+}
+
+function noSuchSchema(): Refusal {
+  return new Refusal({
+    code: 'SCHEMA_UNKNOWN',
+    status: 404,
+    message: 'there is no such type or version in the registry, or it is not for you',
+    hint: 'GET /v1/schemas lists what is published; tidegate schema apply publishes',
+  })
+}
+
+function noSnapshot(): Refusal {
+  return new Refusal({
+    code: 'SCHEMA_SNAPSHOT_NONE',
+    status: 404,
+    message: 'no snapshot of the registry was ever signed',
+    hint: 'tidegate schema apply --key FILE signs one, with a key that stays where it is',
+  })
+}
+
+export const schemaRoutes: readonly Route[] = [
+  listSchemas,
+  fetchSnapshot,
+  showType,
+  showVersion,
+  checkSchemas,
+  applyRoute,
+]

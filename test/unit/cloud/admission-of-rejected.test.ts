@@ -57,6 +57,13 @@ describe('what a rejected reading becomes', () => {
     })
   })
 
+  test('of a device that had a password: as the gateway has said, and nothing else that stands there', () => {
+    const of = (authmethod: string): unknown =>
+      admittedReading({ ...rejectedOf('1'), authmethod } as ReturnType<typeof rejectedOf>, place, noSchemas)
+    expect(of('password')).toMatchObject({ authmethod: 'password' })
+    expect(of('made up')).not.toHaveProperty('authmethod')
+  })
+
   test('of a CloudEvent in another format: without the attributes that were not sent', () => {
     const decoded = { specversion: '1.0', id: null, subject: null, time: null, dataschema: null, data: 5 }
     const event = admitted('x', { format: 'avro', decoded })

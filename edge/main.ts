@@ -114,8 +114,7 @@ export async function runEdge(
 
     const lists = listsFollower(config, trust)
     const reached = { ...exchangeSettings(config), ...surroundings, tls: tls.uplink, gateway, lists }
-    const exchange = rabbitExchange(reached)
-    const carried = { ...surroundings, outbox, exchange, observer: ops.forwarder }
+    const carried = { ...surroundings, outbox, exchange: rabbitExchange(reached), observer: ops.forwarder }
     const forwarding = background(
       (until) => forward({ ...forwarderSettings(config), ...carried }, until),
       (error) => failed.abort(error),

@@ -22,6 +22,9 @@ const place = { gateway: 'gateway-1', epoch: 'e', sequence: 1 }
 const admitted = (payload: string, more: object = {}, request: object = {}): unknown =>
   admittedReading(rejectedOf(payload, more), { ...place, ...request }, noSchemas)
 
+const admittedOf = (authmethod: string): unknown =>
+  admittedReading({ ...rejectedOf('1'), authmethod } as ReturnType<typeof rejectedOf>, place, noSchemas)
+
 describe('what a rejected reading becomes', () => {
   test('of a CloudEvent: what it says of itself, with the device as its source', () => {
     const said = {
@@ -58,10 +61,8 @@ describe('what a rejected reading becomes', () => {
   })
 
   test('of a device that had a password: as the gateway has said, and nothing else that stands there', () => {
-    const of = (authmethod: string): unknown =>
-      admittedReading({ ...rejectedOf('1'), authmethod } as ReturnType<typeof rejectedOf>, place, noSchemas)
-    expect(of('password')).toMatchObject({ authmethod: 'password' })
-    expect(of('made up')).not.toHaveProperty('authmethod')
+    expect(admittedOf('password')).toMatchObject({ authmethod: 'password' })
+    expect(admittedOf('made up')).not.toHaveProperty('authmethod')
   })
 
   test('of a CloudEvent in another format: without the attributes that were not sent', () => {

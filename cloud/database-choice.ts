@@ -35,6 +35,15 @@ export async function openChosenDatabase(choice: DatabaseChoice, applicationName
   return createDatabase({ url, passwordFile, poolMax: 1, applicationName })
 }
 
+/** What the configuration that was named says of schemas; nothing is named: nothing. @throws as `loadCloudConfig` does */
+export function schemasChosen({
+  config,
+}: DatabaseChoice): Partial<Pick<CloudConfig['schemas'], 'folder' | 'formats'>> {
+  if (config === undefined) return {}
+  const { folder, formats } = loadCloudConfig(config, process.env).schemas
+  return { formats, ...(folder !== undefined && { folder }) }
+}
+
 function databaseOf({ config, database }: DatabaseChoice, env: NodeJS.ProcessEnv): CloudConfig['database'] {
   if (database === undefined && config === undefined && env[urlVariable] === undefined) {
     throw new TidegateError('OPTIONS_INVALID', {

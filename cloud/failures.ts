@@ -117,6 +117,8 @@ export function goOnBehind(
     startReleasing({ storage, parkingIn: postgresParking, groups: names, clock, log }),
   )
   schemas.onChange(() => releasing.release())
+  // Others may have come since they were read first, before anybody listened; or while this cloud was down.
+  releasing.release()
 }
 
 /** Whether a group could be handed an event today: it fits its schema, and can be brought to the version that the group asks for. */

@@ -127,9 +127,9 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
     const shared = await sharedByGroups(start, { ...lines, schemas, consumers })
-    goOnBehind(start, schemas, { database, groups })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
+    goOnBehind(start, schemas, { database, groups })
     publishAgain(start, { publishing, database, consumers })
 
     sharing = share(start, database, groups)

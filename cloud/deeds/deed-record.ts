@@ -20,10 +20,11 @@ on conflict do nothing returning deed`
 const earlierSql = `
 select actor, verb, reason, request::text as request, outcome::text as outcome from tidegate.deeds where deed = $1`
 
-interface EarlierRow {
+export interface EarlierDeed {
   actor: string
   verb: string
   reason: string
+  /** JSON. */
   request: string
   outcome: string
 }
@@ -76,16 +77,25 @@ export async function appendDeed(
 }
 
 async function earlier<Request>(verb: string, deed: Deed<Request>, tx: Transaction): Promise<unknown> {
-  const { rows } = await tx.query<EarlierRow>(earlierSql, [deed.key])
-  const [row] = rows
+  const row = await earlierDeed(deed.key, tx)
   const isSame =
     row?.verb === verb &&
     row.actor === deed.by.actor &&
     row.reason === deed.reason &&
     isDeepStrictEqual(JSON.parse(row.request), JSON.parse(JSON.stringify(deed.request)))
   if (row && isSame) return JSON.parse(row.outcome)
-  throw new TidegateError('IDEMPOTENCY_KEY_REUSED', {
-    message: `${deed.key} is the key of another deed`,
+  throw keyReused(deed.key)
+}
+
+/** What was done under a key, for whoever tells in another way whether it is the same; undefined: nothing was. */
+export async function earlierDeed(key: string, tx: Transaction): Promise<EarlierDeed | undefined> {
+  const { rows } = await tx.query<EarlierDeed>(earlierSql, [key])
+  return rows[0]
+}
+
+export function keyReused(key: string): TidegateError {
+  return new TidegateError('IDEMPOTENCY_KEY_REUSED', {
+    message: `${key} is the key of another deed`,
     retryable: false,
     hint: 'each deed has a key of its own; the same key says that it is the same deed, asked for again',
   })

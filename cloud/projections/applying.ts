@@ -42,7 +42,7 @@ const weightMax = 20_000
 /** As much of a page as one batch is to apply: an event has a number, or a hundred, and a transaction is to be short whatever they have. */
 export function batchOf(page: Page, projection: LoadedProjection): { page: Page; events: ProjectedEvent[] } {
   const events = eventsFor(page.events, projection)
-  const { weigh } = projection
+  const weigh = projection.weigh?.()
   if (weigh === undefined) return { page, events }
   let weight = 0
   const end = events.findIndex((event, index) => (weight += weigh(event)) > weightMax && index > 0)

@@ -81,8 +81,11 @@ export interface Projection {
   readonly versions: Readonly<Record<string, number>>
   /** The types it wants, where it says them one by one. */
   readonly types: readonly string[] | undefined
-  /** What applying an event costs, in rows or numbers; undefined: each the same. Of what is built in. */
-  readonly weigh?: (event: ProjectedEvent) => number
+  /**
+   * Begins a batch, and says of one event after the other what it adds to what applying the batch costs, in rows or numbers, those included that
+   * have to be read for it; undefined: each the same. Of what is built in.
+   */
+  readonly weigh?: () => (event: ProjectedEvent) => number
 }
 
 /** With its SQL at hand. */

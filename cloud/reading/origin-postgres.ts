@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { TidegateError } from '../../src/errors.ts'
 import { digestOf } from '../../src/schemas/lock.ts'
 import { readRevision, readState } from '../registry/registry-postgres.ts'
-import { type RegistryState, sourceOf } from '../registry/registry.ts'
+import { isPublished, type RegistryState, type Revision, sourceOf } from '../registry/registry.ts'
 import type { Database } from '../database/database-postgres.ts'
 import type { FoundSchemas, SchemaOrigin } from './origin.ts'
 
@@ -20,6 +20,8 @@ export interface RegistryOriginOptions {
 export function registryOrigin({ database, folder }: RegistryOriginOptions): SchemaOrigin {
   let state: RegistryState | undefined
   let here = ''
+  /** What went back, and lacks something of what was read before. */
+  let lacking: Revision | undefined
 
   function found(read: RegistryState): FoundSchemas {
     state = read
@@ -31,16 +33,33 @@ export function registryOrigin({ database, folder }: RegistryOriginOptions): Sch
   return {
     kind: 'registry',
     read: async () => found(await readState(database.query.bind(database))),
-    async look() {
+    async look(inAnyCase = false) {
       const query = database.query.bind(database)
       const newest = await readRevision(query)
-      if (state === undefined || newest.digest !== state.digest || newest.revision !== state.revision) {
-        if (state !== undefined && newest.revision <= state.revision) throw wentBack(state, newest.revision)
-        return found(await readState(query))
+      if (state !== undefined && isSame(newest, state))
+        return codeIn(state, folder) === here && !inAnyCase ? undefined : found(state)
+      if (lacking !== undefined && state !== undefined && isSame(newest, lacking))
+        throw wentBack(state, newest.revision)
+      const read = await readState(query)
+      // Restored from before, and applied again since: whoever has it all goes on by it, as whoever starts now does.
+      if (state !== undefined && read.revision <= state.revision && lacksOf(state, read)) {
+        lacking = { revision: read.revision, digest: read.digest }
+        throw wentBack(state, read.revision)
       }
-      return codeIn(state, folder) === here ? undefined : found(state)
+      return found(read)
     },
   }
+}
+
+const isSame = (one: Revision, other: Revision): boolean =>
+  one.revision === other.revision && one.digest === other.digest
+
+/** Something that was published is gone, or is another. */
+function lacksOf(before: RegistryState, { files }: RegistryState): boolean {
+  return [...before.files].some(([path, bytes]) => {
+    const now = files.get(path)
+    return now === undefined || (isPublished(path) && digestOf(now) !== digestOf(bytes))
+  })
 }
 
 type ModuleAt = ReturnType<typeof sourceOf>['moduleAt']
@@ -75,6 +94,6 @@ function wentBack({ revision }: RegistryState, newest: number): TidegateError {
   return new TidegateError('SCHEMA_REGISTRY', {
     message: `the registry is at revision ${newest}, and revision ${revision} was read of it before: it has lost what was published`,
     retryable: false,
-    hint: 'the database was restored from before: apply the schemas again (tidegate schema apply); until then those before are used by whoever has them',
+    hint: 'the database was restored from before: apply all schemas again (tidegate schema apply), and every cloud takes them; until then those before are used by whoever has them, and a cloud that starts knows what is there alone',
   })
 }

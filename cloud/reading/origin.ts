@@ -19,8 +19,11 @@ export interface SchemaOrigin {
   readonly kind: 'folder' | 'registry'
   /** What is there. @throws TidegateError `SCHEMA_FOLDER` | `SCHEMA_REGISTRY` | `DATABASE_*` */
   read(): Promise<FoundSchemas>
-  /** The same if it is another than was found last, whatever became of that; undefined: it is not, or not for certain yet. Throws as `read`. */
-  look(): Promise<FoundSchemas | undefined>
+  /**
+   * The same if it is another than was found last, whatever became of that, or in any case; undefined: it is not, or not for certain yet.
+   * Throws as `read`.
+   */
+  look(inAnyCase?: boolean): Promise<FoundSchemas | undefined>
 }
 
 /** A folder of schemas: what is written into it is taken when it has come to rest. */
@@ -40,12 +43,12 @@ export function folderOrigin(folder: string): SchemaOrigin {
       read = seen = await marksOf(folder)
       return take()
     },
-    async look() {
+    async look(inAnyCase = false) {
       const marks = await marksOf(folder)
       const isAtRest = marks === seen
       seen = marks
       // Half of what somebody copies could be used as well, and would be something that nobody has made.
-      if (marks === read || !isAtRest) return undefined
+      if ((marks === read && !inAnyCase) || !isAtRest) return undefined
       const found = take()
       read = marks
       return found

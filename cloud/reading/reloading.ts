@@ -10,6 +10,9 @@ import type { FoundSchemas, SchemaOrigin } from './origin.ts'
  */
 export const lookEveryMs = 5_000
 
+/** What could not be used is tried again as it is every so many looks: it may have been for a file or a disk that could not be read then. */
+const againEveryLooks = 12
+
 export interface ReloadingOptions {
   schemas: Schemas
   origin: SchemaOrigin
@@ -52,6 +55,8 @@ class Looking {
   /** Why what was found last is not in use. */
   #refusal: unknown
   #isUnreadable = false
+  /** Since something was found that could not be used. */
+  #looks = 0
 
   constructor(options: ReloadingOptions) {
     this.#options = options
@@ -68,6 +73,7 @@ class Looking {
       if (isOther) log.info({ digest, revision }, 'other schemas are in use')
     } catch (error) {
       this.#refusal = error
+      this.#looks = 0
       this.#tell(error, { digest, revision })
     }
   }
@@ -76,7 +82,8 @@ class Looking {
   async #find(): Promise<FoundSchemas | undefined> {
     const { schemas, origin } = this.#options
     try {
-      const found = await origin.look()
+      this.#looks += 1
+      const found = await origin.look(this.#refusal !== undefined && this.#looks % againEveryLooks === 0)
       if (this.#isUnreadable) {
         schemas.refused(this.#refusal)
         this.#told = undefined

@@ -52,7 +52,7 @@ function unknown(name: string): TidegateError {
   return new TidegateError('SCHEMA_UNKNOWN', {
     message: `no schema ${name.slice(0, 160)}`,
     retryable: false,
-    hint: 'add this version to the schema folder of the cloud, restart it, and do the same again',
+    hint: 'add this version to the folder of schemas.folder, or publish it (tidegate schema apply): it is taken within some seconds; then do the same again',
   })
 }
 

@@ -1,7 +1,7 @@
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
-import { usableSchemas } from '../../src/schemas/folder.ts'
+import { type SchemaFolder, usableSchemasInTurns } from '../../src/schemas/folder.ts'
 import { noSchemas, registryOf, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { ambiguitiesIn, ambiguityHint, tellingOf } from '../../src/schemas/upcast/ambiguous.ts'
 import { noUpcasts, type Upcasts, upcastersTo } from '../../src/schemas/upcast/chain.ts'
@@ -94,6 +94,8 @@ class LiveSchemas implements Schemas {
   #parts: SchemaParts
   #inUse: SchemasInUse
   #identity: string | undefined
+  /** What they were made of: of types that are as before nothing is made anew. */
+  #folder: SchemaFolder | undefined
 
   constructor(options: SchemasOptions) {
     const { origin, log } = options
@@ -129,13 +131,14 @@ class LiveSchemas implements Schemas {
 
   async take({ source, digest, revision }: FoundSchemas): Promise<boolean> {
     const { unchecked, formats, log, origin } = this.#options
-    const { types } = usableSchemas(source, formats)
-    const registry = registryOf(types)
+    // To compile them all takes seconds: events go on meanwhile, type by type, by what is in use.
+    const folder = await usableSchemasInTurns(source, { formats, before: this.#folder })
+    const registry = registryOf(folder.types)
     refuseLost(this.#parts.registry, registry, source.name)
     const upcasts = await loadUpcasts(source, registry)
+    const { absent = [] } = upcasts
     const parts = partsOf(registry, upcasts, unchecked, this.unknown)
     for (const rule of this.#rules) rule(parts)
-    const { absent = [] } = upcasts
     const identity = [digest, ...absent].join(' ')
     const isOther = identity !== this.#identity
     if (isOther) {
@@ -143,8 +146,10 @@ class LiveSchemas implements Schemas {
         log.warn({ code: 'SCHEMA_AMBIGUOUS', hint: ambiguityHint }, text)
       if (absent.length > 0) log.warn({ code: 'SCHEMA_FOLDER', absent, hint: absentHint }, absentText)
     }
+    // Nothing waits from here on: all of it changes at once.
     const isFirst = this.#identity === undefined
     this.#parts = parts
+    this.#folder = folder
     this.#identity = identity
     this.#inUse = { origin, digest, revision, types: registry.types.length, absent, fault: undefined }
     if (isOther && !isFirst) for (const listener of this.#listeners) listener()

@@ -27,7 +27,7 @@ export class UnknownSchemas {
     if (before !== undefined) return
     this.#log.warn(
       { code: 'SCHEMA_UNKNOWN', dataschema: name },
-      'events come of a version that is not in schemas.folder: they are stored as their gateways checked them, and whoever asks for a version waits',
+      'events come of a version that is not among the schemas of this cloud: they are stored as their gateways checked them, and whoever asks for a version waits',
     )
   }
 }

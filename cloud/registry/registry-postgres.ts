@@ -7,6 +7,11 @@ import { emptyState, type Plan, type RegistryState, type Revision } from './regi
 /** One statement, and the rows that it answers with. */
 export type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
+export function queryIn(tx: Transaction): Query {
+  return async <Row extends object>(text: string, values: readonly unknown[] = []) =>
+    (await tx.query<Row>(text, values)).rows
+}
+
 const newestSql = `select revision, digest from tidegate.schema_revisions order by revision desc limit 1`
 
 // One statement sees one moment: the files and the revision that they are of.
@@ -35,6 +40,15 @@ export async function readState(query: Query): Promise<RegistryState> {
     retryable: false,
     hint: 'somebody has written to tidegate.schema_files beside tidegate schema apply: find out who, and restore the tables',
   })
+}
+
+/** The files that there were at a revision. @throws what the query throws */
+export async function readFilesAt(revision: number, query: Query): Promise<Map<string, Uint8Array>> {
+  const rows = await query<{ path: string; bytes: Uint8Array }>(
+    'select distinct on (path) path, bytes from tidegate.schema_files where revision <= $1 order by path, revision desc',
+    [revision],
+  )
+  return new Map(rows.map(({ path, bytes }) => [path, bytes]))
 }
 
 /** A revision with who made it and why. */

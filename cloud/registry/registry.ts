@@ -1,3 +1,4 @@
+import { eventTypePattern } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { digestOf, formatLock, lockName, withUnixEnds } from '../../src/schemas/lock.ts'
 import { digestOfFiles } from '../../src/schemas/snapshot.ts'
@@ -40,28 +41,51 @@ export interface Plan {
   state: RegistryState
 }
 
+/**
+ * What the registry has: `<type>/<version>.json`, `<type>/type.yaml`, `<type>/upcast/1-2.yaml` | `1-2.js` | `1-2.cases.json`, and nothing
+ * else, for it would stay for good. Migration 23 says the same.
+ */
+const namePattern =
+  /^(?:type\.yaml|[1-9][0-9]{0,5}\.json|upcast\/[1-9][0-9]{0,5}-[1-9][0-9]{0,5}\.(?:yaml|js|cases\.json))$/
+
+function isRegistryPath(path: string): boolean {
+  const type = typeOf(path)
+  return eventTypePattern.test(type) && namePattern.test(path.slice(type.length + 1))
+}
+
 /** What has one text for good: versions and upcasters. `type.yaml` and cases may change. */
 export function isPublished(path: string): boolean {
   return !path.endsWith(`/${typeFileName}`) && !path.endsWith('.cases.json')
 }
 
-const typeOf = (path: string): string => path.split('/', 1)[0] as string
+export const typeOf = (path: string): string => path.split('/', 1)[0] as string
+
+/** In the order of the files. */
+export function filesByType(
+  files: ReadonlyMap<string, Uint8Array>,
+): ReadonlyMap<string, ReadonlyMap<string, Uint8Array>> {
+  const byType = new Map<string, Map<string, Uint8Array>>()
+  for (const [path, bytes] of files) {
+    const type = typeOf(path)
+    const own = byType.get(type)
+    if (own === undefined) byType.set(type, new Map([[path, bytes]]))
+    else own.set(path, bytes)
+  }
+  return byType
+}
 
 /**
  * These files, all types of them or some, put upon what the registry has. What it has beside them stays.
- * @throws TidegateError `SCHEMA_PUBLISHED` a published file has another text, or a version is below one that is published;
- *   `SCHEMA_REGISTRY_FULL` it would be larger than whoever reads it takes
+ * @throws TidegateError `SCHEMA_FOLDER` a file is none of schemas; `SCHEMA_PUBLISHED` a published file has another text, or a version is
+ *   below one that is published; `SCHEMA_REGISTRY_FULL` it would be larger than whoever reads it takes
  */
 export function planOf(
   before: RegistryState,
   given: ReadonlyMap<string, Uint8Array>,
   types: readonly string[] = [],
 ): Plan {
-  const isMeant = (path: string): boolean =>
-    path !== lockName && (types.length === 0 || types.includes(typeOf(path)))
-  const files = new Map(
-    [...given].filter(([path]) => isMeant(path)).map(([path, bytes]) => [path, withUnixEnds(bytes)] as const),
-  )
+  const files = meantOf(given, types)
+  refuseOthers([...files.keys()])
   const changes = [...files].toSorted(byPath).flatMap(([path, bytes]): FileChange[] => {
     const sha256 = digestOf(bytes)
     const known = before.files.get(path)
@@ -71,19 +95,54 @@ export function planOf(
   refuseRewriting(before, changes)
   const after = new Map([...before.files, ...files].toSorted(byPath))
   refuseLarge(after)
-  const mentioned = new Set([...files.keys()].map(typeOf))
-  const lacking = [...before.files.keys()].filter((path) => mentioned.has(typeOf(path)) && !files.has(path))
   const revision = before.revision + (changes.length > 0 ? 1 : 0)
   return {
     changes,
     types: [...new Set(changes.map(({ path }) => typeOf(path)))],
-    lacking,
+    lacking: lackingIn([...before.files.keys()], given, types),
     state: { revision, digest: digestOfFiles(after), files: after },
   }
 }
 
+/** What of these files is to be published, of these types or all, as the registry has it. */
+export function meantOf(
+  given: ReadonlyMap<string, Uint8Array>,
+  types: readonly string[] = [],
+): Map<string, Uint8Array> {
+  const isMeant = (path: string): boolean =>
+    path !== lockName && (types.length === 0 || types.includes(typeOf(path)))
+  return new Map(
+    [...given].filter(([path]) => isMeant(path)).map(([path, bytes]) => [path, withUnixEnds(bytes)] as const),
+  )
+}
+
+/** Of the types that these files are of what the registry has, by path, and they lack. */
+export function lackingIn(
+  published: readonly string[],
+  given: ReadonlyMap<string, unknown>,
+  types: readonly string[] = [],
+): string[] {
+  const mentioned = new Set([...given.keys()].map(typeOf))
+  const isMeant = (type: string): boolean =>
+    mentioned.has(type) && (types.length === 0 || types.includes(type))
+  return published.filter((path) => isMeant(typeOf(path)) && !given.has(path))
+}
+
 const byPath = ([one]: readonly [string, unknown], [other]: readonly [string, unknown]): number =>
   one < other ? -1 : 1
+
+function refuseOthers(paths: readonly string[]): void {
+  const others = paths.filter((path) => !isRegistryPath(path))
+  if (others.length === 0) return
+  throw new TidegateError('SCHEMA_FOLDER', {
+    message: `files that are none of schemas cannot be published, for they would stay for good:\n${others
+      .slice(0, 20)
+      .map((path) => `  ${path}`)
+      .join('\n')}${others.length > 20 ? `\n  and ${others.length - 20} more` : ''}`,
+    retryable: false,
+    hint: 'the registry has <type>/<version>.json, <type>/type.yaml and <type>/upcast/<from>-<to>.yaml, .js or .cases.json; keep other files elsewhere',
+  })
+}
 
 function refuseRewriting(before: RegistryState, changes: readonly FileChange[]): void {
   const rewritten = changes
@@ -108,6 +167,16 @@ function refuseRewriting(before: RegistryState, changes: readonly FileChange[]):
     retryable: false,
     hint: 'take the file of the registry again, and write what is new as the next version: tidegate schema add TYPE FILE',
   })
+}
+
+/** What is published of a type, as its files are called: nothing is compiled. */
+export function versionsIn(files: Iterable<string>): number[] {
+  return [...files]
+    .flatMap((path) => {
+      const [type, version] = versionIn(path)
+      return type === undefined ? [] : [version]
+    })
+    .toSorted((one, other) => one - other)
 }
 
 function versionIn(path: string): [string | undefined, number] {

@@ -25,8 +25,17 @@ export interface JudgedFinding extends Finding {
   because?: string
   /** What becomes of the witness when upcasters bring it forward, if the later version does not take it then. */
   uncarried?: string
-  /** Stored events of the earlier version, and how many of them fail; where somebody has looked. */
-  stored?: { events: number; failing: number }
+  /** Stored events of the earlier version, and how many of them fail, for this or for anything else; where somebody has looked. */
+  stored?: StoredEvidence
+}
+
+export interface StoredEvidence {
+  events: number
+  failing: number
+  /** Of whom accepted that they do. */
+  because?: string
+  /** The first that fails: where, and for what. */
+  first?: string
 }
 
 export interface JudgedComparison {
@@ -39,6 +48,8 @@ export interface JudgedComparison {
   /** Generated documents that the writer accepts and that were shown to the reader; none where something breaks. */
   tried: number
   findings: JudgedFinding[]
+  /** The steps of the way from the earlier version to the later one, through every version between them, as upcasters are called. */
+  steps: string[]
   /** Where upcasters lead from one to the other. */
   carried?: Carried
 }
@@ -136,7 +147,8 @@ export function checkType(
       const judged = findings.map((one) => judge(one, { folder, type, ...pair, carries }))
       const isCarried = judged.some(({ standing }) => standing === 'upcast')
       const carried = isCarried ? { carried: carriedOf(versionAt(stored, against), reader, links) } : {}
-      return { type, ...pair, answer, tried, findings: judged, ...carried }
+      const steps = links.map(({ from, to }) => `${from}-${to}`)
+      return { type, ...pair, answer, tried, findings: judged, steps, ...carried }
     }),
   )
   return { type, mode, comparisons }
@@ -251,6 +263,7 @@ export function lockFindings({ lock, digests }: SchemaFolder): { unlocked: strin
 /** Whether a finding is in the way of a version. */
 export function isInTheWay({ standing, uncarried, stored }: JudgedFinding, strict: boolean): boolean {
   if (standing === 'breaks' || standing === 'unknown') return true
-  const isOpen = standing === 'open model' && stored?.failing !== 0
+  const isSettled = stored?.failing === 0 || stored?.because !== undefined
+  const isOpen = standing === 'open model' && !isSettled
   return strict && (isOpen || uncarried !== undefined)
 }

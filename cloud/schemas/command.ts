@@ -15,7 +15,7 @@ import { loadUpcasts } from '../../src/schemas/upcast/folder.ts'
 import { wholeNumber } from '../../src/settings/command-line.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { visible } from '../../src/visible.ts'
-import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
+import { askingForDatabase, type DatabaseChoice, schemasChosen } from '../database-choice.ts'
 import { addTypes } from '../typing/command.ts'
 import { addVersion, type AddOptions } from './adding.ts'
 import { askingForRegistry, type RegistryChoice, withRegistry } from './apply/choosing.ts'
@@ -111,9 +111,10 @@ function addCheck(schema: Command, { say, onFound }: Parts): void {
     .option('--all', 'every version, not the newest and what is not in the lock yet')
     .option('--strict', 'count what breaks only data with names that nobody described')
     .option('--stored', 'hold what is stored, in history and among open dead letters, against them as well')
-    .action(async (types: string[], options: CheckChoice, command: Command) => {
-      if (!options.stored && (options.config ?? options.database) !== undefined)
+    .action(async (types: string[], given: CheckChoice, command: Command) => {
+      if (!given.stored && (given.config ?? given.database) !== undefined)
         command.error('error: --config and --database are for --stored', { exitCode: 2 })
+      const options = asConfigured(given, command)
       const folder = readSchemaFolder(options.folder, options.formats)
       for (const type of types) knownType(folder, type, command)
       const { upcasts, fault } = await upcastsOf(folder)
@@ -125,10 +126,25 @@ function addCheck(schema: Command, { say, onFound }: Parts): void {
           ? await checkStored(options, folder, compared, { formats: options.formats, upcasts })
           : undefined
       const checked = stored ? settledBy(compared, stored, options.strict === true) : compared
+      const unread =
+        options.stored && stored === undefined
+          ? ['stored: not looked at: with files that are at fault nobody can say what they would make of it']
+          : []
       if (options.json) say(JSON.stringify({ ...checked, ...(stored && { stored }) }))
-      else say([checkedText(checked), ...(stored ? [gateText(stored)] : [])].join('\n'))
+      else say([checkedText(checked), ...(stored ? [gateText(stored)] : unread)].join('\n'))
       if (!checked.ok || stored?.ok === false) onFound()
     })
+}
+
+/** What the command line does not say, the configuration may. */
+function asConfigured(options: CheckChoice, command: Command): CheckChoice {
+  const isSaid = (name: string): boolean => command.getOptionValueSource(name) !== 'default'
+  const { folder = options.folder, formats = options.formats } = schemasChosen(options)
+  return {
+    ...options,
+    folder: isSaid('folder') ? options.folder : folder,
+    formats: isSaid('formats') ? options.formats : formats,
+  }
 }
 
 interface CheckChoice extends ComparingChoice, DatabaseChoice {

@@ -1,6 +1,13 @@
 import { counted } from '../../src/units.ts'
 import type { Carried } from './carrying.ts'
-import type { CheckedFolder, Direction, JudgedComparison, JudgedFinding, Standing } from './checks.ts'
+import type {
+  CheckedFolder,
+  Direction,
+  JudgedComparison,
+  JudgedFinding,
+  Standing,
+  StoredEvidence,
+} from './checks.ts'
 import type { Finding } from './compatibility/findings.ts'
 import type { Json } from './language/json.ts'
 
@@ -48,6 +55,7 @@ export function comparisonText({
   direction,
   answer,
   findings,
+  steps,
   carried,
 }: JudgedComparison): string {
   const asked =
@@ -56,7 +64,7 @@ export function comparisonText({
       : `version ${against} is to read what version ${version} writes`
   return [
     `${type} ${against} to ${version}  ${direction}: ${asked}: ${answer}`,
-    ...findings.map((one) => findingText(one, { version, against, direction })),
+    ...findings.map((one) => findingText(one, { version, against, direction, steps })),
     ...(carried ? [carriedText(carried)] : []),
   ].join('\n')
 }
@@ -71,6 +79,7 @@ interface Pair {
   version: number
   against: number
   direction: Direction
+  steps: readonly string[]
 }
 
 const labels: Readonly<Record<Standing, string>> = {
@@ -107,7 +116,7 @@ function cut(text: string, max: number): string {
 
 function whatToDo(
   { standing, because, uncarried, stored, rule, schemaPath, path, witness }: JudgedFinding,
-  { version, against, direction }: Pair,
+  { version, against, direction, steps }: Pair,
 ): string {
   switch (standing) {
     case 'accepted':
@@ -121,15 +130,12 @@ function whatToDo(
             : ', which carries this document'
       }`
     case 'open model':
-      if (stored?.failing === 0)
-        return `settled by what is stored: none of ${stored.events} events of version ${against} fails`
-      if (stored !== undefined)
-        return `settled by what is stored: ${stored.failing} of ${stored.events} events of version ${against} fail`
+      if (stored !== undefined) return storedText(stored, against)
       return 'it breaks only data that carries this name with something else, which the writer never spoke of; --strict counts it'
     case 'unknown':
       return `say it in another way, or accept it in type.yaml: accepted: [{ version: ${version}, against: ${against}${direction === 'FORWARD' ? ', direction: FORWARD' : ''}, rule: ${JSON.stringify(rule)}, path: "${schemaPath || path}", reason: … }]`
     case 'breaks':
-      return advice(rule, direction, against, version)
+      return advice(rule, { direction, against, version, steps })
   }
 }
 
@@ -143,11 +149,25 @@ const narrowing: Readonly<Record<string, string>> = {
   false: 'let what was allowed stay allowed',
 }
 
-function advice(rule: string, direction: Direction, against: number, version: number): string {
+function storedText({ events, failing, because, first }: StoredEvidence, against: number): string {
+  const of = `of ${counted(events, 'event')} of version ${against}`
+  if (failing === 0) return `settled by what is stored: none ${of} fails`
+  const failed = `${failing} ${of} fail, for this or for something else${first === undefined ? '' : `: first ${first}`}`
+  return because === undefined
+    ? `not settled by what is stored: ${failed}; --strict counts it`
+    : `${failed}; accepted in type.yaml: ${because}`
+}
+
+/** The files that could bring data forward: a step leads to the next version that there is. */
+export function upcastFiles(steps: readonly string[]): string {
+  return steps.map((step) => `upcast/${step}.yaml`).join(' and ')
+}
+
+function advice(rule: string, { direction, against, version, steps }: Pair): string {
   if (direction === 'FORWARD')
     return `readers of version ${against} will refuse such data: let version ${version} ask no less than version ${against}, or update its readers first and say compatibility: BACKWARD in type.yaml`
   const first = narrowing[rule] ?? `let ${rule} ask no more than before`
-  return `${first}; or bring old data forward with upcast/${against}-${version}.yaml; or begin a type of another name`
+  return `${first}; or bring old data forward with ${upcastFiles(steps)}; or begin a type of another name`
 }
 
 /** How two versions differ, seen from the earlier one. */
@@ -157,7 +177,7 @@ export function differenceText(
   earlier: number,
   later: number,
 ): string {
-  const comparison = { version: later, against: earlier, direction }
+  const comparison = { version: later, against: earlier, direction, steps: [] }
   const standing: Standing = finding.isUndeclared
     ? 'open model'
     : finding.answer === 'unknown'

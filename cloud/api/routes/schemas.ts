@@ -1,12 +1,13 @@
 import { z } from 'zod'
 import { schemaBodyBytesMax } from '../rules/settings.ts'
 import { digestOf } from '../../../src/schemas/lock.ts'
-import { readSchemas } from '../../../src/schemas/folder.ts'
-import { type RegistryState, sourceOf } from '../../registry/registry.ts'
+import { readTypeFile, typeFileName } from '../../../src/schemas/type-file.ts'
+import { filesByType, type RegistryState, typeOf, versionsIn } from '../../registry/registry.ts'
+import type { RevisionRecord } from '../../registry/registry-postgres.ts'
 import { type ApplyWish, signedElsewhere } from '../../schemas/apply/apply.ts'
 import { payload } from '../rules/payload.ts'
 import { Refusal } from '../rules/problem.ts'
-import type { Caller } from '../rules/roles.ts'
+import { type Caller, hasRight } from '../rules/roles.ts'
 import { time } from '../rules/shapes.ts'
 import { deedOf, offered, reason, refuseNarrowed, word } from './asking.ts'
 import { type Asked, type Parts, route, type Route } from './route.ts'
@@ -27,6 +28,8 @@ const typeItem = z.object({
 })
 const fileItem = z.object({ path: z.string(), sha256: z.string() })
 
+const ofDeeds = { description: 'for those with the right deeds, who are for all types' }
+
 const registryAnswer = z.object({
   ...revisionName,
   types: z.array(typeItem),
@@ -35,8 +38,8 @@ const registryAnswer = z.object({
     z.object({
       ...revisionName,
       appliedAt: time,
-      actor: z.string(),
-      reason: z.string(),
+      actor: z.string().optional().meta(ofDeeds),
+      reason: z.string().optional().meta(ofDeeds),
       isSigned: z.boolean(),
     }),
   ),
@@ -56,30 +59,50 @@ const part = ({ schemas }: Parts) => offered(schemas, 'show or publish schemas')
 
 /** Those that the caller is for. */
 function isSeenBy({ types }: Caller, path: string): boolean {
-  return types === undefined || types.includes(path.split('/', 1)[0] as string)
+  return types === undefined || types.includes(typeOf(path))
 }
 
-function typesOf(state: RegistryState, caller: Caller): z.output<typeof typeItem>[] {
-  const { types } = readSchemas(sourceOf(state))
-  return [...types]
-    .filter(([type]) => isSeenBy(caller, type))
-    .map(([type, { settings, versions }]) => ({
-      type,
-      versions: [...versions.keys()].toSorted((one, other) => one - other),
-      retired: settings.retired,
-      compatibility: settings.compatibility,
-      owner: settings.owner ?? null,
-      description: settings.description ?? null,
-    }))
+type TypeItem = z.output<typeof typeItem>
+
+/** As its files say it; what is published was compiled before it was, and is not again for whoever asks. */
+function typeItemOf(type: string, files: ReadonlyMap<string, Uint8Array>): TypeItem {
+  const name = `${type}/${typeFileName}`
+  const bytes = files.get(name)
+  const { settings } = readTypeFile(bytes && Buffer.from(bytes).toString(), name)
+  return {
+    type,
+    versions: versionsIn(files.keys()),
+    retired: settings.retired,
+    compatibility: settings.compatibility,
+    owner: settings.owner ?? null,
+    description: settings.description ?? null,
+  }
 }
 
-const listed = new WeakMap<RegistryState, readonly z.output<typeof typeItem>[]>()
+const listed = new WeakMap<RegistryState, readonly TypeItem[]>()
 
-/** Of a state they are compiled once, whoever asks. */
-function knownTypes(state: RegistryState): readonly z.output<typeof typeItem>[] {
-  const known = listed.get(state) ?? typesOf(state, { actor: '', roles: [], local: true })
-  listed.set(state, known)
-  return known
+/** Of a state they are read once, whoever asks, with time for others in between: it is a cloud at work that is asked. */
+async function knownTypes(state: RegistryState): Promise<readonly TypeItem[]> {
+  const known = listed.get(state)
+  if (known !== undefined) return known
+  const types: TypeItem[] = []
+  for (const [type, files] of filesByType(state.files)) {
+    await new Promise((resume) => setImmediate(resume))
+    types.push(typeItemOf(type, files))
+  }
+  listed.set(state, types)
+  return types
+}
+
+/** Who has published, and why, is a deed like any; its reason may be about types that others are for. */
+function revisionFor(caller: Caller, { actor, reason, ...revision }: RevisionRecord) {
+  const isShown = hasRight(caller, 'deeds') && caller.types === undefined
+  return isShown ? { ...revision, actor, reason } : revision
+}
+
+/** Its message names files, of whichever type. */
+function faultFor({ types }: Caller, { code, message }: { code: string; message: string }) {
+  return { code, message: types === undefined ? message : 'what is there now cannot be used' }
 }
 
 const listSchemas = route({
@@ -99,12 +122,19 @@ const listSchemas = route({
       body: {
         revision: state.revision,
         digest: state.digest,
-        types: knownTypes(state).filter(({ type }) => isSeenBy(caller, type)),
+        types: (await knownTypes(state)).filter(({ type }) => isSeenBy(caller, type)),
         files: [...state.files]
           .filter(([path]) => isSeenBy(caller, path))
           .map(([path, bytes]) => ({ path, sha256: digestOf(bytes) })),
-        revisions: await desk.revisions(20),
-        inUse: { origin, revision, digest, types, absent, fault },
+        revisions: (await desk.revisions(20)).map((one) => revisionFor(caller, one)),
+        inUse: {
+          origin,
+          revision,
+          digest,
+          types,
+          absent: absent.filter((step) => isSeenBy(caller, step)),
+          fault: fault && faultFor(caller, fault),
+        },
       },
     }
   },
@@ -123,12 +153,14 @@ const showType = route({
   problems: ['SCHEMA_UNKNOWN', 'SCHEMA_REGISTRY'],
   async handle({ params: { type }, caller }, parts) {
     const state = await part(parts).state()
-    const found = knownTypes(state).find((one) => one.type === type)
-    if (found === undefined || !isSeenBy(caller, type)) throw noSuchSchema()
-    const files = [...state.files]
-      .filter(([path]) => path.startsWith(`${type}/`))
-      .map(([path, bytes]) => ({ path, sha256: digestOf(bytes), text: Buffer.from(bytes).toString() }))
-    return { body: { ...found, files } }
+    const own = filesByType(state.files).get(type)
+    if (own === undefined || !isSeenBy(caller, type)) throw noSuchSchema()
+    const files = [...own].map(([path, bytes]) => ({
+      path,
+      sha256: digestOf(bytes),
+      text: Buffer.from(bytes).toString(),
+    }))
+    return { body: { ...typeItemOf(type, own), files } }
   },
 })
 
@@ -224,11 +256,12 @@ const verdict = z.object({
       ok: z.boolean(),
       upTo: z.string(),
       withoutShapes: z.string().optional(),
+      shapesAre: z.string().optional(),
       verdicts: z.array(
         z.object({
           type: z.string(),
           version: z.int(),
-          partitions: z.object({ there: z.int(), read: z.array(z.string()) }),
+          partitions: z.object({ there: z.int(), read: z.array(z.string()), tails: z.array(z.string()) }),
           letters: z.object({
             refused: z.int(),
             wouldPass: z.int(),
@@ -242,6 +275,7 @@ const verdict = z.object({
               failing: z.int(),
               standing: z.string(),
               because: z.string().optional(),
+              steps: z.array(z.string()).optional(),
               first: storedEvent.optional(),
             }),
           ),
@@ -262,7 +296,14 @@ const checkSchemas = route({
   bodyBytesMax: schemaBodyBytesMax,
   asks: true,
   answer: verdict,
-  problems: ['SCHEMA_PUBLISHED', 'SCHEMA_REGISTRY', 'SCHEMA_REGISTRY_FULL', 'OUT_OF_SCOPE', 'TOOK_TOO_LONG'],
+  problems: [
+    'SCHEMA_FOLDER',
+    'SCHEMA_PUBLISHED',
+    'SCHEMA_REGISTRY',
+    'SCHEMA_REGISTRY_FULL',
+    'OUT_OF_SCOPE',
+    'TOOK_TOO_LONG',
+  ],
   async handle({ body, caller }, parts) {
     return { body: await part(parts).judge(wishOf(body, caller)) }
   },
@@ -291,6 +332,7 @@ const applyRoute = route({
   answer: applyAnswer,
   problems: [
     'SCHEMA_REFUSED',
+    'SCHEMA_FOLDER',
     'SCHEMA_PUBLISHED',
     'SCHEMA_REGISTRY',
     'SCHEMA_REGISTRY_FULL',
@@ -306,7 +348,7 @@ const applyRoute = route({
     const wish: ApplyWish = { ...wishOf(body, caller), ...sign }
     const deed = deedOf(asked as Asked<unknown, unknown, unknown>, body.reason, wish)
     const { outcome, revision, digest, isSigned, judged } = await part(parts).apply(deed)
-    if (outcome === 'refused') throw refusedFor(judged.checked, judged.stored?.ok ?? true)
+    if (judged && outcome === 'refused') throw refusedFor(judged.checked, judged.stored?.ok ?? true)
     return { body: { outcome, revision, digest, isSigned } }
   },
 })

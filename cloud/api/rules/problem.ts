@@ -82,7 +82,7 @@ const statuses: readonly [pattern: RegExp, status: number][] = [
   [/(_UNKNOWN|_NOT_FOUND)$/, 404],
   [/(_INVALID|_VIOLATION|_FAULTY)$/, 422],
   [/_CHANGED$/, 412],
-  [/^(TOOK_TOO_LONG|SCHEMA_SNAPSHOT)$/, 422],
+  [/^(TOOK_TOO_LONG|SCHEMA_SNAPSHOT|SCHEMA_FOLDER)$/, 422],
 ]
 
 /**

@@ -21,7 +21,8 @@ comment on column tidegate.schema_revisions.digest is
   'SHA-256 of the lines "<sha256>  <path>", sorted by path, of all files of the state at this revision.';
 
 create table tidegate.schema_files (
-  path     text collate "C" not null check (length(path) <= 300),
+  path     text collate "C" not null check (length(path) <= 300 and length(split_part(path, '/', 1)) <= 128 and path ~
+    '^[A-Za-z0-9][A-Za-z0-9_-]*(\\.[A-Za-z0-9][A-Za-z0-9_-]*)+/(type\\.yaml|[1-9][0-9]{0,5}\\.json|upcast/[1-9][0-9]{0,5}-[1-9][0-9]{0,5}\\.(yaml|js|cases\\.json))$'),
   revision integer not null references tidegate.schema_revisions,
   sha256   text not null check (sha256 = encode(sha256(bytes), 'hex')),
   bytes    bytea not null check (octet_length(bytes) <= 1048576),

@@ -147,7 +147,7 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
     ...defined,
     wantedVersion: (type) => wanted.get(type),
     versions,
-    weigh: (event) => fieldsOf(event).length,
+    weigh: () => (event) => fieldsOf(event).length,
   }
 }
 

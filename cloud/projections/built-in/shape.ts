@@ -16,11 +16,15 @@ const formatTests = createFormatTests()
 const formattedLengthMax = 200
 
 /** What does not fit is told by `isOpen`, and by `values` that are null (G7). */
-const pointersMax = 200
+export const placesMax = 200
 const pointerLengthMax = 200
 const depthMax = 12
 const valuesMax = 50
 const valueLengthMax = 64
+/** Of all values of a shape together, in characters. */
+const valuesLengthMax = 65_536
+/** What is no text counts as so many. */
+const scalarLength = 8
 
 class Place {
   readonly pointer: string
@@ -63,6 +67,7 @@ class Place {
 export class Shape {
   readonly #root = new Place('', 0)
   #pointers = 1
+  #valuesLength = 0
 
   static of(rows: readonly ShapeRow[]): Shape {
     const shape = new Shape()
@@ -96,7 +101,7 @@ export class Shape {
     if (typeof value === 'object' && value !== null) {
       if (Array.isArray(value)) this.#addArray(place, value, cursor)
       else this.#addObject(place, value, cursor)
-    } else addScalar(place, value as ShapeScalar)
+    } else this.#addScalar(place, value as ShapeScalar)
   }
 
   #addArray(place: Place, items: readonly unknown[], cursor: string): void {
@@ -118,6 +123,21 @@ export class Shape {
     }
   }
 
+  #addScalar(place: Place, value: ShapeScalar): void {
+    count(place, value)
+    const { values } = place
+    if (values === null || values.has(value)) return
+    const length = lengthKept(value)
+    if (values.size < valuesMax && isKeepable(value) && this.#valuesLength + length <= valuesLengthMax) {
+      values.add(value)
+      this.#valuesLength += length
+    } else {
+      // Its room is for other places.
+      for (const one of values) this.#valuesLength -= lengthKept(one)
+      place.values = null
+    }
+  }
+
   #member(place: Place, name: string): Place | undefined {
     if (!isListable(name)) return undefined
     const below = this.#below(place, escaped(name))
@@ -127,7 +147,7 @@ export class Shape {
 
   #below(place: Place, part: string): Place | undefined {
     const pointer = `${place.pointer}/${part}`
-    if (this.#pointers >= pointersMax || place.depth >= depthMax || pointer.length > pointerLengthMax)
+    if (this.#pointers >= placesMax || place.depth >= depthMax || pointer.length > pointerLengthMax)
       return undefined
     this.#pointers += 1
     return new Place(pointer, place.depth + 1)
@@ -144,6 +164,7 @@ export class Shape {
     place.greatestItems = row.greatestItems ?? -Infinity
     place.formats = row.strings === 0 ? shapeFormats : row.formats
     place.values = row.values && new Set(row.values)
+    for (const value of row.values ?? []) this.#valuesLength += lengthKept(value)
     place.isOpen = row.isOpen
     place.isStrange = row.isStrange
     place.first = row.first
@@ -167,14 +188,15 @@ export class Shape {
   }
 }
 
-function addScalar(place: Place, value: ShapeScalar): void {
+function count(place: Place, value: ShapeScalar): void {
   if (value === null) place.counts.nulls += 1
   else if (typeof value === 'boolean') place.counts.booleans += 1
   else if (typeof value === 'number') addNumber(place, value)
   else addText(place, value)
-  if (place.values === null || place.values.has(value)) return
-  if (place.values.size < valuesMax && isKeepable(value)) place.values.add(value)
-  else place.values = null
+}
+
+function lengthKept(value: ShapeScalar): number {
+  return typeof value === 'string' ? value.length : scalarLength
 }
 
 function addNumber(place: Place, value: number): void {
@@ -248,7 +270,7 @@ function rowOf(place: Place): ShapeRow {
 export function placesIn(data: unknown): number {
   let places = 0
   const left: unknown[] = [data]
-  while (left.length > 0 && places < pointersMax) {
+  while (left.length > 0 && places < placesMax) {
     const value = left.pop()
     places += 1
     if (typeof value !== 'object' || value === null) continue

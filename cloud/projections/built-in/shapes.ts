@@ -2,10 +2,12 @@ import { versionNamed } from '../../../src/schemas/fitting.ts'
 import type { Queryable } from '../../database/storage.ts'
 import { defineProjection, type ProjectedEvent, type Projection } from '../definition.ts'
 import { shapeKinds, type ShapeRow, type ShapeScalar } from './shape-row.ts'
-import { placesIn, Shape } from './shape.ts'
+import { placesIn, placesMax, Shape } from './shape.ts'
 
 /** Versions are what gateways say: of a type in a week so many have a shape (G7), and events of others have none. */
 const versionsMax = 64
+/** Shapes that are in memory at a time, each of 200 places and 64 Ki of values at most (G7). */
+const shapesMax = 8
 const weekLengthMs = 7 * 86_400_000
 /** A Monday, ms: weeks are those of partitions. */
 const mondayMs = 4 * 86_400_000
@@ -118,23 +120,41 @@ export const shapes: Projection = {
     key: ({ type }) => type,
     keyColumn: 'type',
     async apply(events, { tx }) {
-      const batches = batchesOf(events)
-      const known = await load(tx, [...batches.values()])
-      const changed: (ShapeKey & ShapeRow)[] = []
-      for (const [name, { events: own, ...key }] of await fitting(tx, batches, known)) {
-        const shape = Shape.of(known.get(name) ?? [])
-        for (const { data, cursor } of own) shape.add(data, cursor)
-        for (const row of shape.changed()) changed.push({ ...key, ...row })
-      }
-      const keys = [
-        changed.map(({ type }) => type),
-        changed.map(({ version }) => version),
-        changed.map(({ weekMs }) => weekMs),
-      ]
-      await tx.query(upsertSql, [...keys, ...columns.map(([, , of]) => changed.map(of))])
+      const batches = [...batchesOf(events)]
+      for (let at = 0; at < batches.length; at += shapesMax)
+        await addTo(tx, new Map(batches.slice(at, at + shapesMax)))
     },
   }),
-  weigh: ({ data }) => placesIn(data),
+  // The first of a shape has it read, whatever the event is.
+  weigh() {
+    const read = new Set<string>()
+    return (event) => {
+      const { data } = event
+      const key = keyOf(event)
+      if (data === undefined || key === undefined) return 1
+      const name = nameOf(key)
+      if (read.has(name)) return placesIn(data)
+      read.add(name)
+      return placesMax
+    }
+  },
+}
+
+async function addTo(tx: Queryable, batches: ReadonlyMap<string, Batch>): Promise<void> {
+  const known = await load(tx, [...batches.values()])
+  const changed: (ShapeKey & ShapeRow)[] = []
+  for (const [name, { events, ...key }] of await fitting(tx, batches, known)) {
+    const shape = Shape.of(known.get(name) ?? [])
+    for (const { data, cursor } of events) shape.add(data, cursor)
+    for (const row of shape.changed()) changed.push({ ...key, ...row })
+  }
+  if (changed.length === 0) return
+  const keys = [
+    changed.map(({ type }) => type),
+    changed.map(({ version }) => version),
+    changed.map(({ weekMs }) => weekMs),
+  ]
+  await tx.query(upsertSql, [...keys, ...columns.map(([, , of]) => changed.map(of))])
 }
 
 type Batch = ShapeKey & { events: ProjectedEvent[] }
@@ -146,13 +166,21 @@ export function weekOf(timeMs: number): number {
   return Math.floor((timeMs - mondayMs) / weekLengthMs) * weekLengthMs + mondayMs
 }
 
+/** Undefined: it was recorded at no time. */
+function keyOf({
+  type,
+  dataschema,
+  recordedtime,
+}: Pick<ProjectedEvent, 'type' | 'dataschema' | 'recordedtime'>): ShapeKey | undefined {
+  const weekMs = weekOf(Date.parse(recordedtime))
+  return Number.isNaN(weekMs) ? undefined : { type, version: versionNamed(type, dataschema) ?? 0, weekMs }
+}
+
 function batchesOf(events: readonly ProjectedEvent[]): Map<string, Batch> {
   const batches = new Map<string, Batch>()
   for (const event of events) {
-    const { type, dataschema, recordedtime, data } = event
-    const weekMs = weekOf(Date.parse(recordedtime))
-    if (data === undefined || Number.isNaN(weekMs)) continue
-    const key = { type, version: versionNamed(type, dataschema) ?? 0, weekMs }
+    const key = keyOf(event)
+    if (event.data === undefined || key === undefined) continue
     const name = nameOf(key)
     const batch = batches.get(name)
     if (batch) batch.events.push(event)

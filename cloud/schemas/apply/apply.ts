@@ -1,21 +1,21 @@
 import { type KeyObject, createPublicKey } from 'node:crypto'
 import type { Clock } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
-import { readSchemas, type SchemaFolder } from '../../../src/schemas/folder.ts'
+import type { SchemaFolder } from '../../../src/schemas/folder.ts'
 import type { Formats } from '../../../src/schemas/formats.ts'
 import { registryOf } from '../../../src/schemas/registry.ts'
 import { digestOfFiles, openSnapshot, signSnapshot, unprovenSnapshot } from '../../../src/schemas/snapshot.ts'
 import type { SchemaSource } from '../../../src/schemas/source.ts'
 import { noUpcasts, type Upcasts } from '../../../src/schemas/upcast/chain.ts'
 import { loadUpcasts } from '../../../src/schemas/upcast/folder.ts'
-import type { Storage, Transaction } from '../../database/storage.ts'
+import type { Storage } from '../../database/storage.ts'
 import { type DeedParts, doOnce } from '../../deeds/deed-record.ts'
 import type { Deed } from '../../deeds/deeds.ts'
 import {
   addRevision,
   addSnapshot,
   lockRegistry,
-  type Query,
+  queryIn,
   readRevision,
   readSnapshot,
   readState,
@@ -26,11 +26,12 @@ import {
   planOf,
   type RegistryState,
   type Revision,
-  sourceOf,
 } from '../../registry/registry.ts'
 import { type CheckedFolder, checkFolder } from '../checks.ts'
 import type { Gate, GateOptions, GateReport } from '../gate/gate.ts'
 import { settledBy } from '../gate/settled.ts'
+import { doneBefore, type RecordedApply } from './done-before.ts'
+import { readInTurns } from './in-turns.ts'
 
 /** What is to be published. */
 export interface ApplyWish {
@@ -94,7 +95,8 @@ export function verdictOf({ ok, before, plan, checked, stored }: Judged): Verdic
 export interface Applied {
   /** `nothing`: the registry has it all. */
   outcome: 'applied' | 'nothing' | 'refused'
-  judged: Judged
+  /** Absent: it had been done before under the same key, and is not judged again. */
+  judged?: Judged
   /** That there is now. */
   revision: number
   digest: string
@@ -102,6 +104,7 @@ export interface Applied {
   isSigned: boolean
 }
 
+const verb = 'apply-schemas'
 /** How often others may be faster. */
 const attemptsMax = 5
 
@@ -115,7 +118,7 @@ export async function judgeSchemas(
 ): Promise<Judged> {
   const before = await readIn(storage, signal)
   const plan = planOf(before, wish.files, wish.types)
-  const folder = readSchemas(sourceOf(plan.state, moduleAt, before.files), formats)
+  const folder = await readInTurns(plan.state, { formats, moduleAt, published: before.files })
   const { upcasts, faults } = await upcastsOf(folder)
   const empty = plan.types
     .filter((type) => !folder.types.has(type))
@@ -136,14 +139,15 @@ export async function judgeSchemas(
 
 /**
  * Publishes what is new, if nothing is in its way: files, revision, snapshot and the deed are one transaction, so that a crash leaves all or
- * nothing, and whoever does it again finds that it is done. Two at once: one waits, sees that the registry is another than what it has
- * judged by, and judges again.
- * @throws TidegateError `SCHEMA_REGISTRY_MOVED` others were faster every time; and as `judgeSchemas` and deeds do
+ * nothing. Whoever does it again under the same key has the answer of the first time, whatever was published since. Two at once: one waits,
+ * sees that the registry is another than what it has judged by, and judges again.
+ * @throws TidegateError `SCHEMA_REGISTRY_MOVED` others were faster every time; `IDEMPOTENCY_KEY_REUSED` something else was done under this
+ *   key; and as `judgeSchemas` and deeds do
  */
-export async function applySchemas(
-  { request: wish, ...deed }: Deed<ApplyWish>,
-  parts: ApplyParts,
-): Promise<Applied> {
+export async function applySchemas(asked: Deed<ApplyWish>, parts: ApplyParts): Promise<Applied> {
+  const { request: wish, ...deed } = asked
+  const done = await parts.storage.transaction((tx) => doneBefore(verb, asked, tx), parts.signal)
+  if (done !== undefined) return done
   for (let attempt = 1; attempt <= attemptsMax; attempt++) {
     const judged = await judgeSchemas(wish, parts)
     const { before, plan, ok } = judged
@@ -153,7 +157,7 @@ export async function applySchemas(
     if (plan.changes.length === 0 && snapshot === undefined)
       return { outcome: 'nothing', judged, revision, digest, isSigned: false }
     const request = requestOf(judged, snapshot !== undefined)
-    const isDone = await doOnce('apply-schemas', { ...deed, request }, parts, async (tx) => {
+    const isDone = await doOnce(verb, { ...deed, request }, parts, async (tx) => {
       await lockRegistry(tx)
       const now = await readRevision(queryIn(tx))
       if (now.digest !== before.digest || now.revision !== before.revision) throw new Moved()
@@ -227,8 +231,7 @@ class Moved extends Error {}
 
 const pathsTold = 100
 
-/** What stands on record: enough to know what it was, and never a text. */
-function requestOf({ before, plan }: Judged, isSigned: boolean): object {
+function requestOf({ before, plan }: Judged, isSigned: boolean): RecordedApply {
   const named = plan.changes
     .slice(0, pathsTold)
     .map(({ path, kind, sha256 }: FileChange) => ({ path, kind, sha256 }))
@@ -238,11 +241,6 @@ function requestOf({ before, plan }: Judged, isSigned: boolean): object {
 
 function readIn(storage: Storage, signal: AbortSignal): Promise<RegistryState> {
   return storage.transaction((tx) => readState(queryIn(tx)), signal)
-}
-
-function queryIn(tx: Transaction): Query {
-  return async <Row extends object>(text: string, values: readonly unknown[] = []) =>
-    (await tx.query<Row>(text, values)).rows
 }
 
 async function upcastsOf({ source, types }: SchemaFolder): Promise<{ upcasts: Upcasts; faults: string[] }> {

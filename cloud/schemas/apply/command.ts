@@ -61,7 +61,9 @@ async function applyFolder(
   const entering = { formats, moduleAt: folder.source.moduleAt, signal: until() }
   await withRegistry(options, entering, async (door: Door) => {
     const verdict = await door.judge(wish)
-    const isToDo = verdict.ok && !dryRun && (verdict.changes.length > 0 || key !== undefined)
+    // Of one that is asked for again nothing may be left to do, and its answer is still owed.
+    const isAsked = verdict.changes.length > 0 || key !== undefined || options.deed !== undefined
+    const isToDo = verdict.ok && !dryRun && isAsked
     const deed = options.deed ?? randomUUID()
     const done = isToDo ? await door.apply(wish, { reason, deed, key }) : undefined
     if (json) say(JSON.stringify({ ...verdict, done: done && pick(done) }))

@@ -1,11 +1,10 @@
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../../src/clock.ts'
+import { codeOf } from '../../../src/errors.ts'
 import { digestOf } from '../../../src/schemas/lock.ts'
-import { signSnapshot } from '../../../src/schemas/snapshot.ts'
 import type { Client } from '../../tool/client.ts'
-
-import { planOf, type RegistryState, type Revision } from '../../registry/registry.ts'
-import type { Applied, ApplyWish, Verdict } from './apply.ts'
+import { lackingIn, planOf, type RegistryState, type Revision } from '../../registry/registry.ts'
+import { type Applied, type ApplyWish, signingWith, type Verdict } from './apply.ts'
 
 /** What is published, without the texts. */
 export interface Listing extends Revision {
@@ -57,37 +56,58 @@ export function apiDoor(client: Client, clock: Pick<Clock, 'now'>): Door {
     return { revision: listing.revision, digest: listing.digest, files: own }
   }
 
-  /** As JSON carries them, without what the registry has. */
-  async function requestOf({ files, types, strict }: Omit<ApplyWish, 'sign'>) {
-    const { files: there } = await list()
-    const fresh = [...files].filter(([path, bytes]) => there.get(path) !== digestOf(bytes))
-    return {
-      files: fresh.map(([path, bytes]) => ({ path, text: Buffer.from(bytes).toString('utf8') })),
-      ...(types && types.length > 0 && { types }),
-      ...(strict && { strict }),
-    }
-  }
-
   return {
     list,
-    judge: async (wish) => (await client.post<Verdict>('/v1/schemas/check', await requestOf(wish))).body,
+    async judge(wish) {
+      const listing = await list()
+      const { body } = await client.post<Verdict>('/v1/schemas/check', requestOf(wish, listing))
+      // Who is asked has what is new alone, and knows not what else there is here.
+      return { ...body, lacking: lackingIn([...listing.files.keys()], wish.files, wish.types) }
+    },
     async apply(wish, { reason, deed, key }) {
-      const request = await requestOf(wish)
-      const snapshot = key && (await signed(wish, key))
+      const listing = await list()
+      const request = requestOf(wish, listing)
+      const snapshot = key && (await signed(wish, listing, key))
       const body = { ...request, reason, ...(snapshot && { snapshot: snapshot.toString('base64') }) }
       return (await client.post<Applied>('/v1/schemas/apply', body, { key: deed })).body
     },
   }
 
-  async function signed({ files, types }: Omit<ApplyWish, 'sign'>, key: KeyObject): Promise<Buffer> {
-    const { state } = planOf(await stateOf(await list(), files), files, types)
-    const { revision } = state
-    const madeTime = new Date(clock.now()).toISOString()
-    return Buffer.from(signSnapshot({ revision, madeTime, files: state.files }, key))
+  /** Undefined: the state that comes of it is signed with this key already. */
+  async function signed(
+    { files, types }: Omit<ApplyWish, 'sign'>,
+    listing: Listing,
+    key: KeyObject,
+  ): Promise<Buffer | undefined> {
+    const { state } = planOf(await stateOf(listing, files), files, types)
+    if (state.revision === 0) return undefined
+    const snapshot = signingWith(key, clock)(state, await servedBy(client))
+    return snapshot && Buffer.from(snapshot)
   }
 }
 
 function ownOf(path: string, sha256: string, files: ReadonlyMap<string, Uint8Array>): [string, Uint8Array][] {
   const bytes = files.get(path)
   return bytes !== undefined && digestOf(bytes) === sha256 ? [[path, bytes]] : []
+}
+
+/** As JSON carries them, without what the registry has. */
+function requestOf({ files, types, strict }: Omit<ApplyWish, 'sign'>, { files: there }: Listing) {
+  const fresh = [...files].filter(([path, bytes]) => there.get(path) !== digestOf(bytes))
+  return {
+    files: fresh.map(([path, bytes]) => ({ path, text: Buffer.from(bytes).toString('utf8') })),
+    ...(types && types.length > 0 && { types }),
+    ...(strict && { strict }),
+  }
+}
+
+/** The newest snapshot, in an envelope that says what it said; undefined: none was ever signed. */
+async function servedBy(client: Client): Promise<Uint8Array | undefined> {
+  try {
+    const { body } = await client.get<object>('/v1/schemas/snapshot')
+    return Buffer.from(JSON.stringify(body))
+  } catch (error) {
+    if (codeOf(error) === 'SCHEMA_SNAPSHOT_NONE') return undefined
+    throw error
+  }
 }

@@ -27,7 +27,7 @@ export interface GateOptions {
 
 export interface GateProgress {
   type: string
-  /** Partitions of history that are read for this type, and how many of them have been. */
+  /** Partitions of history that are read for this type, or of which what came after the shapes is, and how many of them have been. */
   toRead: number
   done: number
   /** Events that were read for this type, and how many of them would fail. */
@@ -42,6 +42,8 @@ export interface GateReport {
   upTo: string
   /** Why shapes could not be asked, and everything was read; absent: they were asked. */
   withoutShapes?: string
+  /** State of the projection, if it was asked and is not live: what it has not counted was read. */
+  shapesAre?: string
   verdicts: readonly StoredVerdict[]
 }
 
@@ -51,8 +53,8 @@ export interface StoredVerdict {
   version: number
   /** By the version that events name. */
   groups: readonly StoredGroup[]
-  /** Of history: how many there are, and those that were read for this type. */
-  partitions: { there: number; read: readonly string[] }
+  /** Of history: how many there are, those that were read for this type, and those of which events were read that came after the shapes. */
+  partitions: { there: number; read: readonly string[]; tails: readonly string[] }
   letters: LettersVerdict
 }
 
@@ -70,6 +72,8 @@ export interface StoredGroup {
   standing: StoredStanding
   /** Of whom accepted it. */
   because?: string
+  /** Where it fails: the steps from the version that they name to the one that is judged, as upcasters are called. */
+  steps?: readonly string[]
   /** The first that would fail, in the order of partitions and of history in each. */
   first?: FailingEvent
 }
@@ -85,7 +89,7 @@ export interface FailingEvent {
   code: string
   /** What is wrong, without a value of the data. */
   fault: string
-  /** JSON of the value that is refused, cut; payload, which not everybody may see. Absent: it is not one place that is amiss. */
+  /** JSON of the value that is refused, or of what an upcaster's code said of it, cut; payload, which not everybody may see. Absent: it is not one place that is amiss. */
   value?: string
 }
 

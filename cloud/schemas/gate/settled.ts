@@ -1,9 +1,10 @@
-import { type CheckedFolder, isInTheWay, type JudgedComparison } from '../checks.ts'
+import { type CheckedFolder, isInTheWay, type JudgedComparison, type StoredEvidence } from '../checks.ts'
 import type { GateReport } from './gate.ts'
+import { placeText } from './told.ts'
 
 /**
- * What was found by comparing, with what is stored: of each finding it is known how many events fail, so that what breaks in theory only (`open model`) is
- * settled, with `strict` too.
+ * What was found by comparing, with what is stored: where none of the events fails, or somebody has accepted that they do, what breaks in theory only (`open model`) is
+ * settled, with `strict` too. Which finding an event fails for is not told apart.
  */
 export function settledBy(checked: CheckedFolder, report: GateReport, strict: boolean): CheckedFolder {
   const types = checked.types.map((type) => ({
@@ -21,6 +22,12 @@ function withStored(comparison: JudgedComparison, { verdicts }: GateReport): Jud
   const verdict = verdicts.find((one) => one.type === type && one.version === version)
   if (verdict === undefined || direction !== 'BACKWARD') return comparison
   const group = verdict.groups.find((one) => one.version === against)
-  const stored = { events: group?.stored ?? 0, failing: group?.failing ?? 0 }
+  const stored: StoredEvidence = {
+    events: group?.stored ?? 0,
+    failing: group?.failing ?? 0,
+    ...(group?.because !== undefined && { because: group.because }),
+    // Without the value: this goes to whoever may see schemas.
+    ...(group?.first && { first: placeText({ ...group.first, value: undefined }) }),
+  }
   return { ...comparison, findings: findings.map((one) => ({ ...one, stored })) }
 }

@@ -29,6 +29,7 @@ export function storedGate(stored: Stored): Gate {
         ok: verdicts.every(({ groups }) => groups.every(({ standing: is }) => is !== 'fails')),
         upTo,
         ...('why' in shapes && { withoutShapes: shapes.why }),
+        ...('state' in shapes && { shapesAre: shapes.state }),
         verdicts,
       }
     },

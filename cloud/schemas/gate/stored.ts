@@ -1,4 +1,4 @@
-import type { StoredShapeRow } from '../../projections/built-in/shapes.ts'
+import type { ShapeKey, StoredShapeRow } from '../../projections/built-in/shapes.ts'
 
 /** A part of history that is read by itself: a partition, or a span of time that has none of its own. */
 export interface Part {
@@ -25,8 +25,18 @@ export interface StoredLetter {
   text: string
 }
 
-/** Shapes of types, and how much of history is in them; or why there are none. */
-export type StoredShapes = { upTo: string; rows: readonly StoredShapeRow[] } | { why: string }
+/** Of how many events a shape was made. */
+export type ShapeTop = ShapeKey & { events: number }
+
+/** Which shapes of types there are, and how much of history is in them; or why there are none. */
+export type StoredShapes =
+  | {
+      upTo: string
+      tops: readonly ShapeTop[]
+      /** Of the projection, if it is not live. */
+      state?: string
+    }
+  | { why: string }
 
 /** What there is, as of one moment. */
 export interface Standing {
@@ -48,7 +58,10 @@ export interface PartReading {
 
 /** What is stored, to be looked at and not changed. Port; the adapter is stored-postgres.ts. */
 export interface Stored {
+  /** @throws TidegateError `PARTITION_UNINDEXED`: each page of a partition would be a reading of all of it */
   standing(types: readonly string[]): Promise<Standing>
+  /** A shape, whole, as it is by now: it may be of more events than it was of when all was listed; none: of nothing. */
+  shape(key: ShapeKey): Promise<readonly StoredShapeRow[]>
   /** Accepted events of a type. */
   count(reading: Omit<PartReading, 'versions' | 'after'>): Promise<number>
   /** In order, in pages that are bounded in events and bytes (G7). */

@@ -5,11 +5,10 @@ import type { Rule } from '../compatibility/goal.ts'
 import type { Json } from '../language/json.ts'
 import { compareCursors } from '../../history/reader.ts'
 import { countOf } from '../../projections/built-in/shape-row.ts'
-import type { StoredShapeRow } from '../../projections/built-in/shapes.ts'
 import type { EventJudge } from './event-judge.ts'
 import type { FailingEvent, GateProgress, LettersVerdict, StoredGroup, StoredVerdict } from './gate.ts'
 import { schemaOf, takesAll } from './shape-schema.ts'
-import type { Part, Standing, Stored, StoredText } from './stored.ts'
+import type { Part, ShapeTop, Standing, Stored, StoredText } from './stored.ts'
 import { acceptedOf, type Target } from './targets.ts'
 
 export interface TypeGateParts {
@@ -47,6 +46,7 @@ export class TypeGate {
   readonly #type: string
   readonly #targets: readonly Target[]
   readonly #counts: ReadonlyMap<Target, Map<number, Count>>
+  readonly #tails = new Set<string>()
   #progress: GateProgress
 
   constructor(parts: TypeGateParts, type: string, targets: readonly Target[]) {
@@ -60,10 +60,11 @@ export class TypeGate {
   async judge(): Promise<StoredVerdict[]> {
     const plans = await this.#plan()
     const suspect = plans.filter(({ isSuspect }) => isSuspect)
-    this.#tell({ toRead: suspect.length })
-    for (const plan of plans) {
+    const work = plans.filter((plan) => plan.isSuspect || this.#isBehind())
+    this.#tell({ toRead: work.length })
+    for (const plan of work) {
       await this.#read(plan)
-      if (plan.isSuspect) this.#tell({ done: this.#progress.done + 1 })
+      this.#tell({ done: this.#progress.done + 1 })
     }
     const there = new Set(plans.map(({ part }) => part.name)).size
     const read = [...new Set(suspect.map(({ part }) => part.name))]
@@ -72,7 +73,7 @@ export class TypeGate {
       type: this.#type,
       version: target.version,
       groups: this.#groupsOf(target),
-      partitions: { there, read },
+      partitions: { there, read, tails: [...this.#tails].filter((name) => !read.includes(name)) },
       letters: letters.get(target) as LettersVerdict,
     }))
   }
@@ -87,38 +88,58 @@ export class TypeGate {
     const { stored, standing, signal } = this.#parts
     const { parts, shapes } = standing
     if ('why' in shapes) return parts.map((part) => ({ part, isSuspect: true }))
-    const rows = shapes.rows.filter(({ type }) => type === this.#type)
+    const tops = shapes.tops.filter(({ type }) => type === this.#type)
     const plans: Plan[] = []
     for (const part of parts) {
       signal?.throwIfAborted()
-      const own = shapesIn(rows, part)
-      const counted = own.reduce((sum, shape) => sum + countOf(topOf(shape)), 0)
+      const own = topsIn(tops, part)
+      const counted = own.reduce((sum, { events }) => sum + events, 0)
       const there = await stored.count({ type: this.#type, part, upTo: shapes.upTo })
       // What came back of an archive, or never fitted, is in no shape; what was retired is in shapes alone.
-      const isSuspect = there > 0 && (counted !== there || own.some((shape) => this.#isSuspect(shape)))
-      if (there > 0 && !isSuspect) for (const shape of own) this.#countShape(topOf(shape))
+      const isSuspect = there > 0 && (counted !== there || (await this.#isAnySuspect(own)))
+      if (there > 0 && !isSuspect) for (const top of own) this.#countShape(top)
       plans.push({ part, isSuspect })
     }
     return plans
   }
 
-  #isSuspect(shape: readonly StoredShapeRow[]): boolean {
-    const { folder, judge, rules } = this.#parts
-    const { version: named } = topOf(shape)
+  /** One shape is in memory at a time (G7). */
+  async #isAnySuspect(tops: readonly ShapeTop[]): Promise<boolean> {
+    for (const top of tops) {
+      this.#parts.signal?.throwIfAborted()
+      if (await this.#isSuspect(top)) return true
+    }
+    return false
+  }
+
+  async #isSuspect(top: ShapeTop): Promise<boolean> {
+    const { folder, judge, rules, stored } = this.#parts
+    const { version: named } = top
     const asked = this.#targets.filter((target) => concerns(target, named))
     if (asked.length === 0) return false
     const { versions } = folder.types.get(this.#type) ?? { versions: new Map<number, { schema: unknown }>() }
     const others = [...versions.values()].map(({ schema }) => schema as Json)
+    const way = asked.flatMap(({ version }) => judge.wayOf(this.#type, named, version))
+    if (named !== unnamed && way.some(({ upcast }) => upcast !== undefined)) return true
+    const shape = await stored.shape(top)
+    const now = shape.find(({ pointer }) => pointer === '')
+    // Meanwhile it may have grown: then it says less. It is in the making anew if it is of fewer.
+    if (now === undefined || countOf(now) < top.events) return true
     const schema = schemaOf(shape)
-    return asked.some(({ version }) => {
-      if (named !== unnamed && judge.isBroughtForward(this.#type, named, version)) return true
-      return !takesAll(schema, versions.get(version)?.schema as Json, others, rules)
-    })
+    return asked.some(
+      ({ version }) => !takesAll(schema, versions.get(version)?.schema as Json, others, rules),
+    )
   }
 
-  #countShape(top: StoredShapeRow): void {
+  #countShape({ version, events }: ShapeTop): void {
     for (const target of this.#targets)
-      if (concerns(target, top.version)) this.#countOf(target, top.version).stored += countOf(top)
+      if (concerns(target, version)) this.#countOf(target, version).stored += events
+  }
+
+  /** There are events that are in no shape yet. */
+  #isBehind(): boolean {
+    const { upTo, shapes } = this.#parts.standing
+    return !('why' in shapes) && compareCursors(shapes.upTo, upTo) < 0
   }
 
   #countOf(target: Target, named: number): Count {
@@ -132,10 +153,10 @@ export class TypeGate {
     const { stored, standing, signal } = this.#parts
     const { upTo, shapes } = standing
     const after = isSuspect || 'why' in shapes ? '' : shapes.upTo
-    if (after !== '' && compareCursors(after, upTo) >= 0) return
     const versions = [...new Set(this.#targets.flatMap(({ version, reads }) => [version, ...reads]))]
     for await (const page of stored.read({ type: this.#type, part, after, upTo, versions })) {
       signal?.throwIfAborted()
+      if (after !== '' && page.length > 0) this.#tails.add(part.name)
       for (const text of page) this.#judgeText(text)
       this.#tell({})
     }
@@ -166,8 +187,10 @@ export class TypeGate {
         if (count.failing === 0) return { version, ...count, standing: 'fine' }
         if (version === undefined) return { version, ...count, standing: 'told' }
         const because = acceptedOf(this.#parts.folder, target, version)
+        const way = this.#parts.judge.wayOf(this.#type, version, target.version)
+        const steps = way.map(({ from, to }) => `${from}-${to}`)
         return because === undefined
-          ? { version, ...count, standing: 'fails' }
+          ? { version, ...count, standing: 'fails', steps }
           : { version, ...count, standing: 'accepted', because }
       })
   }
@@ -200,21 +223,9 @@ function concerns({ version, reads }: Target, named: number): boolean {
   return named === unnamed || named === version || reads.has(named)
 }
 
-/** By week and version, those of weeks that lie in a part. */
-function shapesIn(rows: readonly StoredShapeRow[], { fromMs, untilMs }: Part): StoredShapeRow[][] {
-  const shapes = new Map<string, StoredShapeRow[]>()
-  for (const row of rows) {
-    if (row.weekMs < fromMs || row.weekMs + weekLengthMs > untilMs) continue
-    const key = `${row.weekMs} ${row.version}`
-    const shape = shapes.get(key)
-    if (shape) shape.push(row)
-    else shapes.set(key, [row])
-  }
-  return [...shapes.values()]
-}
-
-function topOf(shape: readonly StoredShapeRow[]): StoredShapeRow {
-  return shape.find(({ pointer }) => pointer === '') as StoredShapeRow
+/** Those of weeks that lie in a part. */
+function topsIn(tops: readonly ShapeTop[], { fromMs, untilMs }: Part): ShapeTop[] {
+  return tops.filter(({ weekMs }) => weekMs >= fromMs && weekMs + weekLengthMs <= untilMs)
 }
 
 /** A letter may hold anything. */

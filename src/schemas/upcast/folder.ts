@@ -12,7 +12,7 @@ import { applySteps } from './steps.ts'
 /**
  * What lies in `<folder>/<type>/upcast/`: `1-2.yaml`, or `1-2.js` with `1-2.cases.json` beside it, from each version to the next one that
  * there is. Functions are loaded, and cases are run, before the first event; one whose code is not taken from there has a step in its place
- * that waits for it.
+ * that waits for it. Between two types others have their turn.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used
  */
 export async function loadUpcasts(
@@ -23,6 +23,7 @@ export async function loadUpcasts(
   const found = new Map<string, Upcast>()
   const faults: string[] = []
   for (const type of types) {
+    await new Promise((resume) => setImmediate(resume))
     for (const [step, files] of filesByStep(namesIn(source, `${type}/${upcastFolder}`))) {
       const place = { source, type, step, files }
       const read = await readStep(place, registry)

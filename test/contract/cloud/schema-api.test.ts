@@ -57,9 +57,18 @@ test('what is published can be read, a type with its files and a version with it
     revision: 2,
     types: [{ type: 'com.acme.climate', versions: [1, 2], owner: 'ann', compatibility: 'BACKWARD' }],
     files: [{ path: climate.path }, { path: hotter.path }, { path: 'com.acme.climate/type.yaml' }],
-    revisions: [{ revision: 2, actor: 'token:a-registrar', reason: 'rooms' }, { revision: 1 }],
+    revisions: [{ revision: 2 }, { revision: 1 }],
     inUse: { origin: 'none', digest: null },
   })
+  // Who has published, and why, is a deed.
+  const named = { revision: 2, actor: 'token:a-registrar', reason: 'rooms' }
+  const byRole = async (role: 'viewer' | 'auditor', more?: { types: string[] }) =>
+    ((await json('/v1/schemas', await served.tokenOf(role, more))) as { revisions: object[] }).revisions[0]
+  expect(await byRole('auditor')).toMatchObject(named)
+  for (const seen of [await byRole('viewer'), await byRole('auditor', { types: ['com.acme.climate'] })]) {
+    expect(seen).not.toHaveProperty('actor')
+    expect(seen).not.toHaveProperty('reason')
+  }
   expect(await json('/v1/schemas/com.acme.climate', viewer)).toMatchObject({ files: [climate, hotter, {}] })
   expect(await json('/v1/schemas/com.acme.climate/2', viewer)).toMatchObject({
     schema: JSON.parse(hotter.text) as object,
@@ -95,6 +104,8 @@ test('files are judged without being published; what breaks is refused, and says
   ])
   const rewritten = await apply([{ ...climate, text: temperature(120) }])
   expect([rewritten.status, await rewritten.json()]).toMatchObject([409, { code: 'SCHEMA_PUBLISHED' }])
+  const junk = await apply([{ path: 'com.acme.climate/upcast/../../../x.js', text: '1' }])
+  expect([junk.status, await junk.json()]).toMatchObject([422, { code: 'SCHEMA_FOLDER' }])
   expect(await json('/v1/schemas')).toMatchObject({ revision: 1 })
 })
 
@@ -122,15 +133,20 @@ test('only a registrar publishes, one for some types nothing of others; a gatewa
   expect([none.status, await none.json()]).toMatchObject([404, { code: 'SCHEMA_SNAPSHOT_NONE' }])
 })
 
-test('the command publishes by the API; what it signs, with a key that stays here, is served as it was signed, to who has it already without its bytes', async () => {
+function newKey() {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-  const key = join(root, 'registry.key')
+  const key = join(root, `${randomUUID()}.key`)
   writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
-  // What the folder lacks is of the state that is signed, too.
-  await apply([{ path: 'com.acme.energy/1.json', text: '{}' }])
+  return { key, publicKey }
+}
+
+/** The command, by the API, with a folder of these files. */
+function commandOn(files: readonly { path: string; text: string }[]) {
   const folder = mkdtempSync(join(root, 'schemas-'))
-  mkdirSync(dirname(join(folder, climate.path)), { recursive: true })
-  writeFileSync(join(folder, climate.path), climate.text)
+  for (const { path, text } of files) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true })
+    writeFileSync(join(folder, path), text)
+  }
   vi.stubEnv('TIDEGATE_TOKEN', registrar)
   const lines: string[] = []
   const schema = async (...words: string[]): Promise<void> => {
@@ -142,6 +158,14 @@ test('the command publishes by the API; what it signs, with a key that stays her
     })
     await program.parseAsync(['schema', ...words, '--folder', folder, '--api', served.url], { from: 'user' })
   }
+  return { schema, lines }
+}
+
+test('the command publishes by the API; what it signs, with a key that stays here, is served as it was signed, to who has it already without its bytes', async () => {
+  const { key, publicKey } = newKey()
+  // What the folder lacks is of the state that is signed, too.
+  await apply([{ path: 'com.acme.energy/1.json', text: '{}' }])
+  const { schema, lines } = commandOn([climate])
   await schema('apply', '--reason', 'rooms', '--key', key)
   expect(lines.join('\n')).toMatch(
     /NEW {8}com\.acme\.climate\/1\.json[\s\S]*the registry is at revision 2, [0-9a-f]{12}, and its snapshot is signed$/,
@@ -163,4 +187,50 @@ test('the command publishes by the API; what it signs, with a key that stays her
 
   const moved = await apply([hotter], { snapshot: Buffer.from('{}').toString('base64') })
   expect([moved.status, await moved.json()]).toMatchObject([422, { code: 'SCHEMA_SNAPSHOT' }])
+})
+
+const snapshots = (): Promise<object[]> =>
+  served.database.query('select revision, sha256 from tidegate.schema_snapshots order by revision')
+
+test('what is published and signed is not signed again by the API; what stays there is what the folder lacks', async () => {
+  const { key } = newKey()
+  const { schema, lines } = commandOn([climate])
+  await schema('apply', '--reason', 'rooms', '--key', key)
+  const [first] = await snapshots()
+  await schema('apply', '--reason', 'rooms', '--key', key)
+  expect(await snapshots()).toEqual([first])
+  await schema('apply', '--reason', 'rooms', '--key', newKey().key)
+  expect(await snapshots()).toHaveLength(2)
+
+  await apply([hotter, { path: 'com.acme.energy/1.json', text: '{}' }])
+  lines.length = 0
+  await schema('apply', '--reason', 'rooms', '--dry-run')
+  expect(lines.join('\n').match(/^STAYS.*$/gm)).toEqual([
+    `STAYS      ${hotter.path}: the registry has it, and these files have not`,
+  ])
+})
+
+test('an apply whose answer was lost is answered as the first time, signed or not, whatever was published since; another one under its key is refused', async () => {
+  const { key } = newKey()
+  const deed = randomUUID()
+  const { schema, lines } = commandOn([climate])
+  const again = (): Promise<void> => schema('apply', '--reason', 'rooms', '--key', key, '--deed', deed)
+  await again()
+  const said = lines.join('\n').split('\n').at(-1)
+  expect(said).toMatch(/^the registry is at revision 1, [0-9a-f]{12}, and its snapshot is signed$/)
+  const body = { files: [climate], reason: 'rooms' }
+  const answer = await (await post('/v1/schemas/apply', body, registrar, deed)).json()
+  expect(answer).toMatchObject({ outcome: 'applied', revision: 1, isSigned: true })
+  await apply([hotter])
+  await again()
+  expect(lines.join('\n').split('\n').at(-1)).toBe(said)
+  expect(await (await post('/v1/schemas/apply', body, registrar, deed)).json()).toEqual(answer)
+  for (const other of [
+    { files: [climate], reason: 'others' },
+    { files: [hotter], reason: 'rooms' },
+  ]) {
+    const refused = await post('/v1/schemas/apply', other, registrar, deed)
+    expect([refused.status, await refused.json()]).toMatchObject([409, { code: 'IDEMPOTENCY_KEY_REUSED' }])
+  }
+  expect(await served.database.query('select from tidegate.schema_snapshots')).toHaveLength(1)
 })

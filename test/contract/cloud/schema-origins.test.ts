@@ -44,11 +44,17 @@ test('a folder that is gone is told, once it stays away', async () => {
   write(folder, 'com.acme.climate/1.json', '{}')
   await origin.look()
   expect(await origin.look()).toBeDefined()
+  expect(await origin.look()).toBeUndefined()
+  // For whoever could not use it then.
+  expect(await origin.look(true)).toBeDefined()
 })
 
-test('a registry is read when its revision is another; one that went back is told and not read', async () => {
-  const files = [{ path: 'com.acme.climate/1.json', bytes: Buffer.from('{}') }]
-  const digest = digestOfFiles(new Map(files.map(({ path, bytes }) => [path, bytes])))
+test('a registry is read when its revision is another; one that went back is told and read once, until it has again what was published', async () => {
+  const one = { path: 'com.acme.climate/1.json', bytes: Buffer.from('{}') }
+  const two = { path: 'com.acme.climate/2.json', bytes: Buffer.from('{}') }
+  let files = [one]
+  const digestNow = (): string => digestOfFiles(new Map(files.map(({ path, bytes }) => [path, bytes])))
+  let digest = digestNow()
   let revision = 2
   let reads = 0
   const query = async (text: string): Promise<object[]> => {
@@ -59,10 +65,22 @@ test('a registry is read when its revision is another; one that went back is tol
   const origin = registryOrigin({ database: { query } as never })
   expect(await origin.read()).toMatchObject({ revision: 2, digest })
   expect(await origin.look()).toBeUndefined()
-  revision = 3
+  const be = (to: number, ...now: (typeof one)[]): void => {
+    revision = to
+    files = now
+    digest = digestNow()
+  }
+  be(3, one, two)
   expect(await origin.look()).toMatchObject({ revision: 3 })
+  expect(await origin.look(true)).toMatchObject({ revision: 3 })
   expect(reads).toBe(2)
-  revision = 1
+  be(1, one)
+  for (let look = 0; look < 2; look++)
+    await expect(origin.look()).rejects.toMatchObject({ code: 'SCHEMA_REGISTRY' })
+  expect(reads).toBe(3)
+  be(2, one, { ...two, bytes: Buffer.from('{ "type": "object" }') })
   await expect(origin.look()).rejects.toMatchObject({ code: 'SCHEMA_REGISTRY' })
-  expect(reads).toBe(2)
+  be(2, one, two)
+  expect(await origin.look()).toMatchObject({ revision: 2 })
+  expect(await origin.look()).toBeUndefined()
 })

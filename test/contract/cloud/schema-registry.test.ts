@@ -89,7 +89,7 @@ describe('the registry', () => {
     expect(texts.map(({ text }) => text)).toEqual(['owner: facilities\n', 'owner: energy\n'])
   })
 
-  test('is changed and deleted by nobody: neither the writer nor whoever owns the tables, and its numbers have no hole', async () => {
+  test('is changed and deleted by nobody: neither the writer nor whoever owns the tables; its numbers have no hole, and its paths are those of schemas', async () => {
     await apply({ files: first })
     const owner = poolOf({ url: urlAs('owner', url), poolMax: 1, applicationName: 'test' })
     try {
@@ -108,6 +108,17 @@ describe('the registry', () => {
           `insert into tidegate.schema_files (path, revision, sha256, bytes) select path, 1, sha256, bytes from tidegate.schema_files`,
         ),
       ).rejects.toMatchObject({ code: '23505' })
+      for (const path of [
+        'com.acme.climate/upcast/../../x.js',
+        'com.acme.climate/notes.txt',
+        'climate/1.json',
+      ])
+        await expect(
+          database.query(
+            `insert into tidegate.schema_files (path, revision, sha256, bytes) values ($1, 1, encode(sha256('{}'), 'hex'), '{}')`,
+            [path],
+          ),
+        ).rejects.toMatchObject({ code: '23514' })
     } finally {
       await owner.close()
     }
@@ -128,7 +139,7 @@ describe('an apply', () => {
     const breaking = filesOf({ 'com.acme.climate/2.json': climate(50) })
     const refused = await apply({ files: breaking })
     expect(refused).toMatchObject({ outcome: 'refused', revision: 1 })
-    expect(refused.judged.checked.types[0]?.comparisons[0]?.findings[0]).toMatchObject({
+    expect(refused.judged?.checked.types[0]?.comparisons[0]?.findings[0]).toMatchObject({
       standing: 'breaks',
       witness: { temperature: expect.any(Number) as number },
     })
@@ -147,8 +158,8 @@ describe('an apply', () => {
       'com.acme.energy/1.json': '{}',
     })
     const { judged } = await apply({ files: some, types: ['com.acme.climate'] })
-    expect(judged.plan.changes.map(({ path }) => path)).toEqual(['com.acme.climate/3.json'])
-    expect(judged.plan.lacking).toEqual(['com.acme.climate/2.json', 'com.acme.climate/type.yaml'])
+    expect(judged?.plan.changes.map(({ path }) => path)).toEqual(['com.acme.climate/3.json'])
+    expect(judged?.plan.lacking).toEqual(['com.acme.climate/2.json', 'com.acme.climate/type.yaml'])
     expect((await state()).files.has('com.acme.energy/1.json')).toBe(false)
   })
 

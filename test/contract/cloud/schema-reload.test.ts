@@ -76,7 +76,7 @@ async function apply(files: Readonly<Record<string, unknown>>): Promise<void> {
       formats: 'checked',
     },
   )
-  expect(outcome, JSON.stringify(judged.checked)).toBe('applied')
+  expect(outcome, JSON.stringify(judged?.checked)).toBe('applied')
 }
 
 const start = (folder?: string) =>

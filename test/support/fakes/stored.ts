@@ -1,8 +1,10 @@
+import { countOf } from '../../../cloud/projections/built-in/shape-row.ts'
 import { Shape } from '../../../cloud/projections/built-in/shape.ts'
 import { type StoredShapeRow, weekOf } from '../../../cloud/projections/built-in/shapes.ts'
 import type {
   Part,
   PartReading,
+  ShapeTop,
   Stored,
   StoredLetter,
   StoredText,
@@ -53,12 +55,22 @@ export function fakeStored(
         shapes:
           shaped === undefined
             ? { why: 'there are none' }
-            : { upTo: cursorOf(shaped - 1), rows: shapesOf(events.slice(0, shaped)) },
+            : { upTo: cursorOf(shaped - 1), tops: topsOf(shapesOf(events.slice(0, shaped))) },
       }),
+    shape: (key) =>
+      Promise.resolve(
+        shapesOf(events.slice(0, shaped)).filter(
+          ({ version, weekMs: startMs }) => version === key.version && startMs === key.weekMs,
+        ),
+      ),
     count: ({ part, upTo }) => Promise.resolve(within(part, 0, placeOf(upTo)).length),
-    async *read({ part, after, upTo }) {
+    async *read({ part, after, upTo, versions }) {
       if (after === '') readParts.push(part.name)
-      const found = within(part, placeOf(after), placeOf(upTo)).map(({ event, at }) => ({
+      const wanted = within(part, placeOf(after), placeOf(upTo)).filter(({ event: { dataschema } }) => {
+        const named = versionNamed(type, dataschema)
+        return named === undefined || versions.includes(named)
+      })
+      const found = wanted.map(({ event, at }) => ({
         cursor: cursorOf(at),
         position: at + 1,
         source: '/devices/sensor-1',
@@ -72,6 +84,12 @@ export function fakeStored(
       yield await Promise.resolve(letters)
     },
   }
+}
+
+function topsOf(rows: readonly StoredShapeRow[]): ShapeTop[] {
+  return rows
+    .filter(({ pointer }) => pointer === '')
+    .map((row) => ({ type, version: row.version, weekMs: row.weekMs, events: countOf(row) }))
 }
 
 function shapesOf(events: readonly FakeEvent[]): StoredShapeRow[] {

@@ -1,4 +1,8 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import type { Database } from '../../../cloud/database/database-postgres.ts'
+import { goOnBehind } from '../../../cloud/failures.ts'
+import type { Start } from '../../../cloud/startup.ts'
+import { createScope } from '../../../src/lifecycle.ts'
 import { startReleasing } from '../../../cloud/parking/awaited.ts'
 import type { ParkingIn } from '../../../cloud/parking/parking.ts'
 import type { FoundSchemas, SchemaOrigin } from '../../../cloud/reading/origin.ts'
@@ -10,6 +14,7 @@ import type { Logger } from '../../../src/log.ts'
 import { silentLog } from '../../../src/log.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
+import { turnsDuring } from '../../support/turns.ts'
 
 const type = 'com.acme.climate'
 const requiring = (...required: string[]): string => JSON.stringify({ type: 'object', required })
@@ -66,6 +71,22 @@ describe('schemas that are in use', () => {
     expect(schemas.inUse.revision).toBe(1)
   })
 
+  test('are taken type by type, with a turn for others after each; what is as before is not made again', async () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 50 }, (_, index) => [`com.acme.t${index}/1.json`, requiring('t')]),
+    )
+    const schemas = open()
+    const { turns } = await turnsDuring(() => schemas.take(found(many)))
+    expect(turns).toBeGreaterThanOrEqual(100)
+    const others = { ...many, 'com.acme.t7/2.json': requiring('t', 'c') }
+    const next = found(others, 2)
+    const parsed = vi.spyOn(JSON, 'parse')
+    const again = await turnsDuring(() => schemas.take(next))
+    expect([parsed.mock.calls.length, again.turns >= 100]).toEqual([2, true])
+    parsed.mockRestore()
+    expect([schemas.registry.latest('com.acme.t7'), schemas.registry.types.length]).toEqual([2, 50])
+  })
+
   test('take a step for absent whose code is not here, and wait where it is needed', async () => {
     const schemas = open()
     const { [`${type}/upcast/1-2.yaml`]: _, ...rest } = second
@@ -79,7 +100,7 @@ describe('schemas that are in use', () => {
   })
 })
 
-function looking(looks: (() => FoundSchemas | undefined)[]) {
+function looking(looks: ((inAnyCase?: boolean) => FoundSchemas | undefined)[]) {
   const clock = new FakeClock()
   const told: string[] = []
   const log = { ...silentLog, error: ({ code }: { code: string }) => told.push(code) } as unknown as Logger
@@ -87,7 +108,7 @@ function looking(looks: (() => FoundSchemas | undefined)[]) {
   const origin: SchemaOrigin = {
     kind: 'registry',
     read: async () => found(first),
-    look: async () => looks.shift()?.(),
+    look: async (inAnyCase) => looks.shift()?.(inAnyCase),
   }
   const running = startReloading({ schemas, origin, clock, log })
   const next = async (): Promise<void> => {
@@ -134,7 +155,44 @@ describe('looking for others', () => {
   })
 })
 
+describe('what could not be used', () => {
+  test('for a fault that passes is tried again as it is, every minute', async () => {
+    const asked: (boolean | undefined)[] = []
+    const later = (inAnyCase?: boolean): FoundSchemas | undefined => {
+      asked.push(inAnyCase)
+      return inAnyCase === true ? found(second, 2) : undefined
+    }
+    const unread = (): FoundSchemas => {
+      const { source, ...rest } = found(second, 2)
+      return { ...rest, source: { ...source, faults: [`${type}/2.json: EIO`] } }
+    }
+    const { schemas, running, next } = looking([unread, ...Array.from({ length: 13 }, () => later)])
+    await schemas.take(found(first))
+    for (let look = 0; look < 14; look++) await next()
+    expect(asked.indexOf(true)).toBe(11)
+    expect(asked.at(-1)).toBe(false)
+    expect(schemas.inUse).toMatchObject({ revision: 2, fault: undefined })
+    await running.close()
+  })
+})
+
 describe('what waits for schemas', () => {
+  test('is released when the cloud begins to listen: others may have come before', async () => {
+    let asked = 0
+    const database = {
+      connect() {
+        asked += 1
+        return Promise.reject(new Error('down'))
+      },
+    } as unknown as Database
+    const scope = createScope()
+    const start = { scope, clock: new FakeClock(), log: silentLog } as unknown as Start
+    goOnBehind(start, open(), { database, groups: [{ name: 'alerts' }] })
+    await settled()
+    expect(asked).toBe(1)
+    await scope.close()
+  })
+
   test('is released by code in each group, again later for what was in hand, and when the database is back', async () => {
     const clock = new FakeClock()
     const asked: string[] = []

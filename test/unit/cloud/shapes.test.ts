@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ShapeRow } from '../../../cloud/projections/built-in/shape-row.ts'
 import { Shape } from '../../../cloud/projections/built-in/shape.ts'
-import { weekOf } from '../../../cloud/projections/built-in/shapes.ts'
+import { shapes, weekOf } from '../../../cloud/projections/built-in/shapes.ts'
+import type { ProjectedEvent } from '../../../cloud/projections/definition.ts'
 import { schemaOf, takesAll } from '../../../cloud/schemas/gate/shape-schema.ts'
 import type { Json } from '../../../cloud/schemas/language/json.ts'
 import { accepts, excludedOf, mutations, shapeOf, withoutValues } from '../../support/cloud/schemas/shaped.ts'
@@ -50,6 +51,22 @@ const byPointer = (rows: readonly ShapeRow[]): ShapeRow[] =>
   rows.toSorted((one, other) => (one.pointer < other.pointer ? -1 : 1))
 const rowAt = (rows: readonly ShapeRow[], pointer: string): ShapeRow | undefined =>
   rows.find((row) => row.pointer === pointer)
+
+const counts = ({ pointer, values }: ShapeRow): unknown => [pointer, values]
+
+const event = (version: number): ProjectedEvent =>
+  ({
+    type: 'com.acme.climate',
+    dataschema: `com.acme.climate/${version}`,
+    recordedtime: '2026-01-07T00:00:00Z',
+    data: 1,
+    cursor: `1.1.${version}`,
+  }) as ProjectedEvent
+
+const texts = (at: number): string[] => Array.from({ length: 50 }, (_, n) => `${at}-${n}`.padEnd(64, 'x'))
+
+const schemaTakes = (rows: readonly ShapeRow[], document: Json): boolean =>
+  accepts(schemaOf(stored(rows)), document)
 
 describe('the shape of data', () => {
   test('tells kinds, bounds, lengths and values of each place', () => {
@@ -112,6 +129,18 @@ describe('the shape of data', () => {
     expect(rowAt(shapeOf(['x'.repeat(65)]), '')?.values).toBeNull()
   })
 
+  test('has so much of all its values together, and says so (G7)', () => {
+    const wide = Object.fromEntries(Array.from({ length: 190 }, (_, at) => [`m${at}`, texts(at)]))
+    const rows = shapeOf([wide])
+    const kept = rows.flatMap(({ values }) => values ?? []).join('').length
+    expect(kept).toBeLessThanOrEqual(65_536)
+    expect(kept).toBeGreaterThan(60_000)
+    expect(schemaTakes(rows, wide)).toBe(true)
+    const again = Shape.of(stored(rows))
+    again.add(wide, '1.1.2')
+    expect(byPointer(again.changed()).map(counts)).toEqual(byPointer(shapeOf([wide, wide])).map(counts))
+  })
+
   test('knows the formats that every text was of', () => {
     const times = Array.from({ length: 60 }, (_, at) => ({
       at: `2026-01-05T00:00:${String(at).padStart(2, '0')}Z`,
@@ -141,6 +170,29 @@ describe('the shape of data', () => {
     expect(new Date(weekOf(Date.parse('1969-12-31T00:00:00Z'))).toISOString()).toBe(
       '1969-12-29T00:00:00.000Z',
     )
+  })
+})
+
+describe('the projection shapes', () => {
+  const events = Array.from({ length: 320 }, (_, at) => event(at + 1))
+
+  test('has so many shapes in memory at a time, however many a batch is about (G7)', async () => {
+    const asked: number[] = []
+    const tx = {
+      query: (_: string, [types]: [string[]]) => {
+        asked.push(types.length)
+        return Promise.resolve({ rows: [] })
+      },
+    }
+    await shapes.apply(events, { tx } as never)
+    expect(Math.max(...asked)).toBe(8)
+    expect(asked.length).toBeGreaterThanOrEqual(320 / 8)
+  })
+
+  test('an event weighs what is read for it: a shape, the first time in a batch (G7)', () => {
+    const weigh = shapes.weigh?.()
+    expect([event(1), event(1), event(2)].map((one) => weigh?.(one))).toEqual([200, 1, 200])
+    expect(shapes.weigh?.()(event(1))).toBe(200)
   })
 })
 

@@ -7,8 +7,9 @@ import type { AuthMethod } from '../../../src/contract/event.ts'
 import type { Derive } from '../../users/password.ts'
 import type { Credential, PasswordCredential } from '../trust/credential.ts'
 import { CertificateCheck } from './certificate-check.ts'
+import { type Parting, partWith } from './farewell.ts'
 import { Seats } from './seats.ts'
-import { afterBytes } from './websocket-ws.ts'
+import { afterBytes, type Upgraded } from './websocket-ws.ts'
 import { Standing } from '../trust/standing.ts'
 import type { ReloadResult, Trust } from '../trust/trust.ts'
 import { Gate, type ListenerOptions, type Wrapped } from './gate.ts'
@@ -202,9 +203,11 @@ class GuardedEntrance implements Entrance {
     visitor?.gate.begin(socket)
   }
 
+  /** One that was refused already, and whose end is due, is told of once. */
   #turnAway(socket: Socket, reason: ConnectionRefusal, detail: string): void {
+    if (!this.#turnedAway.has(socket))
+      this.#parts.onRefused(reason, { detail, address: socket.remoteAddress ?? 'unknown' })
     this.#turnedAway.add(socket)
-    this.#parts.onRefused(reason, { detail, address: socket.remoteAddress ?? 'unknown' })
     socket.destroy()
   }
 
@@ -227,11 +230,13 @@ class GuardedEntrance implements Entrance {
     arrived.once('close', () => over.abort())
     const deadline = gate.upgrades || gate.options.auth === 'password' ? this.#deadline(arrived) : undefined
     let stream: Duplex = transport
+    let upgraded: Upgraded | undefined
     try {
       let shown: Credential | PasswordCredential | undefined
       if (gate.options.auth === 'certificate') shown = this.#certificates.shownBy(transport as TLSSocket)
       if (gate.upgrades) {
-        stream = await gate.upgrades.upgrade(transport)
+        upgraded = await gate.upgrades.upgrade(transport)
+        stream = upgraded.stream
         stream.on('error', () => {})
       }
       // Of a WebSocket nothing is there to be read before a message is whole, which may be as long as a packet (G7).
@@ -249,11 +254,12 @@ class GuardedEntrance implements Entrance {
       stopCounting?.()
       if (over.signal.aborted) return
       this.#admit(transport, stream, shown)
+      upgraded?.letIn()
       place.leave()
     } catch (error) {
       deadline?.cancel()
-      place.leave()
-      if (!this.#turnedAway.has(arrived)) this.#refused(stream, address, error)
+      // Its place is its own until its connection is closed: who does not read its answer is counted as long as it is there (G7).
+      if (!this.#turnedAway.has(arrived)) this.#refused({ arrived, transport, stream }, address, error)
     }
   }
 
@@ -267,14 +273,18 @@ class GuardedEntrance implements Entrance {
     return timer
   }
 
-  #refused(stream: Duplex, address: string, error: unknown): void {
+  #refused(
+    connection: Pick<Parting, 'arrived' | 'transport' | 'stream'>,
+    address: string,
+    error: unknown,
+  ): void {
     const refusal = error instanceof Refusal ? error : new Refusal('handshake-failed', messageOf(error))
     const { reason, message, about, returnCode } = refusal
+    this.#turnedAway.add(connection.arrived)
     this.#parts.onRefused(reason, { detail: message, address, ...about })
-    // The upgrade has answered for itself, and ends when its answer has gone.
-    if (reason === 'websocket') return
-    if (returnCode === undefined || stream.destroyed) stream.destroy()
-    else stream.write(Buffer.of(0x20, 2, 0, returnCode), () => stream.destroy())
+    const answer = returnCode === undefined ? undefined : Buffer.of(0x20, 2, 0, returnCode)
+    // The upgrade has answered for itself.
+    partWith({ ...connection, answer, isAnswered: reason === 'websocket' }, this.#parts.clock)
   }
 
   /** @throws Refusal */

@@ -26,9 +26,17 @@ const headerBytesMax = 8 * 1024
 const headersMax = 50
 /** What waits in the stream before the socket is paused, and in the socket before a pong is left out. */
 const waitingBytesMax = 64 * 1024
+/** Of pings of one that is not let in yet: what answers them goes into the kernel's buffers, whether it is read or not. */
+const strangersPongsMax = 16
+
+export interface Upgraded {
+  stream: Duplex
+  /** It is known whose it is: its pings are answered as long as it reads the answers. */
+  letIn(): void
+}
 
 interface Awaited {
-  resolve: (stream: Duplex) => void
+  resolve: (upgraded: Upgraded) => void
   reject: (refusal: Refusal) => void
 }
 
@@ -64,7 +72,7 @@ export class Upgrades {
   }
 
   /** Never settles when the connection ends before. Rejects with a Refusal, which its client has been told. */
-  upgrade(socket: Socket): Promise<Duplex> {
+  upgrade(socket: Socket): Promise<Upgraded> {
     return new Promise((resolve, reject) => {
       this.#awaited.set(socket, { resolve, reject })
       this.#http.emit('connection', socket)
@@ -82,7 +90,7 @@ export class Upgrades {
     if (!offered(request).includes(subprotocol))
       return this.#refuse(socket, 400, `it does not offer the subprotocol ${subprotocol}`)
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      this.#awaited.get(socket)?.resolve(streamOf(webSocket, socket))
+      this.#awaited.get(socket)?.resolve(upgradedOf(webSocket, socket))
     })
   }
 
@@ -99,18 +107,20 @@ function offered({ headers }: IncomingMessage): string[] {
   return (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
 }
 
-function streamOf(webSocket: WebSocket, socket: Duplex): Duplex {
+function upgradedOf(webSocket: WebSocket, socket: Duplex): Upgraded {
   const stream = createWebSocketStream(webSocket, { readableHighWaterMark: waitingBytesMax })
   webSocket.prependListener('message', (_data, isBinary) => {
     if (!isBinary) stream.destroy(new PacketError('text-message', 'a message of text, and MQTT is binary'))
   })
+  let pongsLeft = strangersPongsMax
   webSocket.on('ping', (data) => {
     // The last one alone has to be answered (RFC 6455, 5.5.3).
-    if (socket.writableLength < waitingBytesMax) webSocket.pong(data)
+    if (pongsLeft > 0 && socket.writableLength < waitingBytesMax) webSocket.pong(data)
+    pongsLeft -= 1
   })
   // The end is read when its socket is closed: there is nobody left who could be written to.
   stream.once('end', () => stream.destroy())
-  return stream
+  return { stream, letIn: () => void (pongsLeft = Infinity) }
 }
 
 /** Calls back once more than so many bytes have come; gives what ends the counting. */

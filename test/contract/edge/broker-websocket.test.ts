@@ -208,3 +208,20 @@ test('a message that has no end is not kept of somebody whom nobody knows (G7)',
   expect(seen.refused).toEqual(['no-connect'])
   expect(JSON.stringify(seen.logs)).toContain('before it was known whose they are')
 })
+
+test('of the pings of somebody whom nobody knows a few are answered, and who is refused then is gone (G7)', async () => {
+  const { clearPort, seen, when } = await startBoth()
+  const socket = new WebSocket(`ws://127.0.0.1:${clearPort}/mqtt`, 'mqtt')
+  socket.on('error', () => {})
+  let pongs = 0
+  socket.on('pong', () => (pongs += 1))
+  const answers = received(socket)
+  await once(socket, 'open')
+  for (let sent = 0; sent < 1000; sent += 1) socket.ping(Buffer.alloc(125))
+  socket.send(connect({ clientId: 'one' }))
+  await once(socket, 'close')
+  expect(answers.text()).toBe('20020004')
+  expect(pongs).toBe(16)
+  await when(({ refused }) => refused.length > 0)
+  expect(seen.refused).toEqual(['no-password'])
+})

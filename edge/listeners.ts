@@ -1,9 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { isEveryInterface, oneSpelling } from '../src/listen.ts'
 import type { ListenerOptions } from './mqtt/entrance/gate.ts'
-
-/** What every interface has: nobody has chosen who reaches a listener there. */
-const wildcards = ['0.0.0.0', '::', '::0', '0:0:0:0:0:0:0:0', '::ffff:0.0.0.0', '::ffff:0:0']
 
 const path = z.string().regex(/^\/[\w./~-]*$/, 'must be a path such as /mqtt')
 const origin = z
@@ -55,9 +53,10 @@ function listenerFaults({
   return faults
 }
 
+/** An address of all interfaces names none: nobody has chosen who reaches a listener there. */
 function isNamed(host: string): boolean {
   if (host === 'localhost') return true
-  return isIP(host) > 0 && !wildcards.includes(host)
+  return isIP(host) > 0 && !isEveryInterface(host)
 }
 
 /** Of `mqtt`, as far as it says where devices come in. */
@@ -93,7 +92,7 @@ export function listenersFaults(mqtt: Listening): { path: PropertyKey[]; message
 }
 
 function overlap(one: string, other: string): boolean {
-  return one === other || wildcards.includes(one) || wildcards.includes(other)
+  return oneSpelling(one) === oneSpelling(other) || isEveryInterface(one) || isEveryInterface(other)
 }
 
 export interface NamedListener extends ListenerOptions {

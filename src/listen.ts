@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { TidegateError } from './errors.ts'
 
 /** Listens, or says plainly why not. @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
@@ -33,4 +34,27 @@ export async function listen(
 /** `localhost`, 127.0.0.0/8 and ::1, with or without the brackets of a URL. */
 export function isLoopback(host: string): boolean {
   return /^(localhost\.?|\[?::1\]?|127(\.\d+){3})$/i.test(host)
+}
+
+/**
+ * The one spelling of an address that has many, such as `0::0` and `::`, or `::ffff:192.0.2.1` and 192.0.2.1 (RFC 5952, RFC 4291 2.5.5.2). The zone
+ * of an address of all interfaces means nothing, and goes. Anything else stays as it is.
+ */
+export function oneSpelling(host: string): string {
+  if (isIP(host) !== 6) return host
+  const [address = '', zone] = host.split('%')
+  const short = new URL(`http://[${address}]`).hostname.slice(1, -1)
+  const mapped = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(short)
+  if (mapped)
+    return mapped
+      .slice(1)
+      .map((group) => Number.parseInt(group, 16))
+      .flatMap((group) => [group >> 8, group & 255])
+      .join('.')
+  return zone === undefined || short === '::' ? short : `${short}%${zone}`
+}
+
+/** Whether it stands for every interface of the machine, however it is spelt. */
+export function isEveryInterface(host: string): boolean {
+  return ['0.0.0.0', '::'].includes(oneSpelling(host))
 }

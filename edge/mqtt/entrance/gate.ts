@@ -6,7 +6,8 @@ import {
   type Server as TlsServer,
   type TLSSocket,
 } from 'node:tls'
-import { listen } from '../../../src/listen.ts'
+import { TidegateError } from '../../../src/errors.ts'
+import { isEveryInterface, listen } from '../../../src/listen.ts'
 import type { AuthMethod } from '../../../src/contract/event.ts'
 import type { Trust } from '../trust/trust.ts'
 import { Upgrades, type WebSocketOptions } from './websocket-ws.ts'
@@ -64,8 +65,17 @@ export class Gate {
 
   /** @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
   async listen(): Promise<void> {
-    const { port, host } = this.options
+    const { port, host, tls } = this.options
     await listen(this.#arrivals, port, host, listenerName(this.options))
+    // A name may stand for any address, and only now it is known for which.
+    const { address } = this.#arrivals.address() as AddressInfo
+    if (tls || !isEveryInterface(address)) return
+    this.close()
+    throw new TidegateError('LISTEN_FAILED', {
+      message: `${listenerName(this.options)} must not listen on ${host}, which is ${address}: every interface of this machine`,
+      retryable: false,
+      hint: 'name the one address whose network may read along, such as 192.168.7.1 or 127.0.0.1, or set tls: true',
+    })
   }
 
   /** The gateway has come to one that has arrived. */

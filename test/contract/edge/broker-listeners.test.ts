@@ -194,6 +194,14 @@ test('what a device may have open is counted over all listeners (G7)', async () 
   await by('password over TCP', 'a2')
 })
 
+test.each(['0.0.0.0', '::', '0::ffff:0:0'])(
+  'no listener without TLS is at every interface, whatever name has led to %s',
+  async (host) => {
+    const inClear = { ...furtherListeners['password over TCP'], host }
+    await expect(start({ listeners: [inClear] })).rejects.toMatchObject({ code: 'LISTEN_FAILED' })
+  },
+)
+
 test('a stop ends the connections of every listener, and those that are half made', async () => {
   const { by, broker, urlOf } = await startAll()
   const all = await Promise.all(

@@ -254,7 +254,24 @@ test('an uplink may trust a CA and show no certificate, and half a pair is a fau
   ])
 })
 
-test.each(['0.0.0.0', '::', 'gateway.lan', undefined])(
+/** Each of them binds every interface. */
+const everyInterface = [
+  '0.0.0.0',
+  '::',
+  '0::',
+  '0::0',
+  '0000::',
+  '::00',
+  '::0.0.0.0',
+  '::%lo',
+  '::ffff:0:0',
+  '::FFFF:0.0.0.0',
+  '0:0:0:0:0:ffff:0:0',
+  '0:0:0:0:0:0:0:0',
+  '0:0:0:0:0:0:0.0.0.0',
+]
+
+test.each([...everyInterface, 'gateway.lan', '0', '0x0', undefined])(
   'a listener without TLS names one address, and %s is none',
   (host) => {
     const listeners = [{ port: 1883, auth: 'password', tls: false, host }]
@@ -289,6 +306,11 @@ test('listeners are held together: ports, what each way needs, and the file of u
   expect(withListeners({ ...same, host: '127.0.0.1' }, same)).toEqual([
     'mqtt.listeners[1].port: must not be 9000, which is that of mqtt.listeners[0] already; mqtt.listeners are those besides it',
   ])
+  for (const host of everyInterface)
+    expect(withListeners({ ...same, host: '127.0.0.1' }, { ...same, host })).toHaveLength(1)
+  expect(withListeners({ ...same, host: 'fd00::1' }, { ...same, host: 'FD00:0::1' })).toHaveLength(1)
+  expect(withListeners({ ...same, host: '127.0.0.1' }, { ...same, host: '::ffff:7f00:1' })).toHaveLength(1)
+  expect(withListeners({ ...same, host: 'fe80::1%a' }, { ...same, host: 'fe80::1%b' })).toEqual([])
   expect(withListeners({ port: 1, auth: 'certificate', tls: false })[0]).toMatch(
     /tls: must be true with auth: certificate/,
   )

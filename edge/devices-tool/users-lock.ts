@@ -1,4 +1,4 @@
-import { open, readFile, rm } from 'node:fs/promises'
+import { link, open, readFile, rename, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
@@ -27,7 +27,7 @@ export async function lockUsers(
   const untilMs = clock.monotonicMs() + waitMsMax
   while (!(await taken(lock, mine))) {
     const holder = await readHolder(lock)
-    if (isGone(holder)) await rm(lock, { force: true })
+    if (isGone(holder)) await removeLeftover(lock, holder, mine)
     else if (clock.monotonicMs() > untilMs) throw locked(lock, `it is held by ${holder.trim()}`)
     else await clock.sleep(lookEveryMs)
   }
@@ -53,13 +53,35 @@ async function taken(lock: string, mine: string): Promise<boolean> {
     return true
   } catch (cause) {
     if (codeOf(cause) === 'EEXIST') return false
-    throw new TidegateError('USERS_UNWRITABLE', {
-      message: `${lock} cannot be written: ${messageOf(cause)}`,
-      retryable: false,
-      hint: 'its folder must be there and be writable by this user: run it as the user that the gateway runs as, or as root',
-      cause,
-    })
+    throw unwritable(lock, cause)
   }
+}
+
+/**
+ * Two may find the same leftover, and one of them have a lock of its own in that place by now: so what is taken away is looked at before it is
+ * removed, under a name that nobody else has, and put back if it is somebody's.
+ */
+export async function removeLeftover(lock: string, leftover: string, mine: string): Promise<void> {
+  const aside = `${lock}.${mine.trim().replace(/[^\w.-]+/g, '-')}`
+  try {
+    await rename(lock, aside)
+  } catch (error) {
+    // Another one was faster.
+    if (codeOf(error) === 'ENOENT') return
+    throw unwritable(lock, error)
+  }
+  // Where there is another one already, this one's `confirm` says so.
+  if ((await readHolder(aside)) !== leftover) await link(aside, lock).catch(() => {})
+  await rm(aside, { force: true })
+}
+
+function unwritable(lock: string, cause: unknown): TidegateError {
+  return new TidegateError('USERS_UNWRITABLE', {
+    message: `${lock} cannot be written: ${messageOf(cause)}`,
+    retryable: false,
+    hint: 'its folder must be there and be writable by this user: run it as the user that the gateway runs as, or as root',
+    cause,
+  })
 }
 
 async function readHolder(lock: string): Promise<string> {

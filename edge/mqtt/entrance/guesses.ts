@@ -8,6 +8,11 @@ interface Allowance {
 const ofDevice: Allowance = { atOnce: 5, everyMs: 10_000 }
 /** Of one source, whatever names it gives. */
 const ofSource: Allowance = { atOnce: 20, everyMs: 1000 }
+/**
+ * Of one device whose password is remembered, from one source: that is looked up at no cost, and without this it would say yes or no
+ * to as many guesses as a line carries.
+ */
+const ofRemembered: Allowance = { atOnce: 10, everyMs: 100 }
 
 /** What is remembered at once; the longest untouched goes first (G7). */
 const keysMax = 20_000
@@ -38,6 +43,16 @@ export class Guesses {
     this.#take(keyOf(source, deviceId), ofDevice)
   }
 
+  /** Whether it may be looked up among those that were right. */
+  mayLookUp(source: string, deviceId: string): boolean {
+    return this.#leftOf(lookUpKeyOf(source, deviceId), ofRemembered) >= 1
+  }
+
+  /** It was not the one that is remembered. */
+  missed(source: string, deviceId: string): void {
+    this.#take(lookUpKeyOf(source, deviceId), ofRemembered)
+  }
+
   get size(): number {
     return this.#left.size
   }
@@ -62,4 +77,8 @@ export class Guesses {
 /** No address holds a line end. */
 function keyOf(source: string, deviceId: string): string {
   return `${source}\n${deviceId}`
+}
+
+function lookUpKeyOf(source: string, deviceId: string): string {
+  return `${keyOf(source, deviceId)}\nremembered`
 }

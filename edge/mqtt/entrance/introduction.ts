@@ -74,6 +74,11 @@ export async function introduce(
       claimed,
       returnCode: returnCodes.unavailable,
     })
+  if (verdict === 'busy')
+    throw new Refusal('password-rate', 'too many passwords wait to be looked at; it was not', {
+      claimed,
+      returnCode: returnCodes.unavailable,
+    })
   if (verdict === 'left')
     throw new Refusal('no-connect', 'it has gone before its password was looked at', { claimed })
   // Until a stream has noticed that nobody listens, it tells nobody of what is put back.

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Command } from 'commander'
 import { addDevice, removeDevice, renewPassword } from '../../../edge/devices-tool/change.ts'
+import { removeLeftover } from '../../../edge/devices-tool/users-lock.ts'
 import { registerDevicesCommand } from '../../../edge/devices-tool/command.ts'
 import { derive, hashPassword, makePassword, readHash } from '../../../edge/users/password.ts'
 import { loadUsers, parseUsers, saveUsers } from '../../../edge/users/users-file.ts'
@@ -109,6 +110,16 @@ test('devices that are added at once are all there, and what an aborted change h
   expect(new Set(made).size).toBe(8)
   expect([...(await loadUsers(file)).keys()]).toEqual(names)
   expect(await readdir(folder)).toEqual(['devices.yaml'])
+})
+
+test('a lock that another has put in the place of a leftover stays its own', async () => {
+  const lock = `${file}.lock`
+  await writeFile(lock, 'the live one')
+  await removeLeftover(lock, 'the leftover', '1 host 2\n')
+  expect(await readFile(lock, 'utf8')).toBe('the live one')
+  await removeLeftover(lock, 'the live one', '1 host 2\n')
+  await removeLeftover(lock, 'the live one', '1 host 2\n')
+  expect(await readdir(folder)).toEqual([])
 })
 
 test('a device has one password: another in its place, or none', async () => {

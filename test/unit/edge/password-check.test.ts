@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Guesses } from '../../../edge/mqtt/entrance/guesses.ts'
-import { PasswordCheck, type Verdict } from '../../../edge/mqtt/entrance/password-check.ts'
+import { PasswordCheck, type Verdict, waitMsMax } from '../../../edge/mqtt/entrance/password-check.ts'
+import { claimsMax, claimsOfSourceMax } from '../../../edge/mqtt/entrance/waiting-claims.ts'
 import type { Derive } from '../../../edge/users/password.ts'
 import { cheapHash, cheapPasswords } from '../../support/edge/passwords.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
@@ -18,7 +19,7 @@ function checking(passwords: Record<string, string>, derive?: Derive) {
     address = '192.0.2.1',
     signal = always,
   ): Promise<Verdict> => check.check({ deviceId, password: Buffer.from(password), address }, signal)
-  return { clock, users, ask, asked: cheap.asked }
+  return { clock, users, ask, asked: cheap.asked, check }
 }
 
 test('a password that was right is remembered as long as the file has the same hash, and no other is right by it', async () => {
@@ -63,8 +64,7 @@ test('what waits for a client that has gone is not looked at; what was begun is 
   const gone = new AbortController()
   const [first, second] = [ask('a1', 'one', 'x', gone.signal), ask('a2', 'two', 'x', gone.signal)]
   gone.abort()
-  expect(await second).toBe('left')
-  expect(await first).toHaveProperty('passwordHash')
+  expect([await first, await second]).toEqual(['left', 'left'])
   expect(await ask('a1', 'one')).toHaveProperty('passwordHash')
   expect(asked.times).toBe(1)
 })
@@ -72,12 +72,12 @@ test('what waits for a client that has gone is not looked at; what was begun is 
 test('a digest that cannot be computed fails that client, and the next is looked at', async () => {
   let fails = true
   const cheap = cheapPasswords()
-  const { ask } = checking({ a1: 'one' }, (password, hash) => {
+  const { ask } = checking({ a1: 'one', a2: 'two' }, (password, hash) => {
     if (!fails) return cheap.derive(password, hash)
     fails = false
     return Promise.reject(new Error('no memory'))
   })
-  const [first, second] = [ask('a1', 'one'), ask('a1', 'one')]
+  const [first, second] = [ask('a1', 'one'), ask('a2', 'two')]
   await expect(first).rejects.toThrow('no memory')
   expect(await second).toHaveProperty('passwordHash')
 })
@@ -103,4 +103,86 @@ test('what is remembered of those who were wrong is bounded, whatever they call 
   for (let index = 0; index < 25; index += 1) guesses.failed('source', `x-${index}`)
   expect(guesses.mayTry('source', 'a1')).toBe(false)
   expect(guesses.mayTry('another', 'a1')).toBe(true)
+})
+
+/** Nothing is ever found out. */
+const never: Derive = () => new Promise(() => {})
+const verdictOf = (asking: Promise<Verdict>): Promise<Verdict | 'waits'> =>
+  Promise.race([asking, new Promise<'waits'>((resolve) => setImmediate(() => resolve('waits')))])
+
+test('nothing is left in the queue of clients that have gone, nor is what their password came in kept (G7)', async () => {
+  const { ask, check } = checking({}, never)
+  void ask('begun', 'x')
+  const gone = new AbortController()
+  const all = Array.from({ length: 200 }, (_, index) => ask(`x-${index}`, 'x', '192.0.2.1', gone.signal))
+  expect(check.size).toBe(201)
+  gone.abort()
+  expect(new Set(await Promise.all(all))).toEqual(new Set(['left']))
+  expect(check.size).toBe(1)
+  const after = AbortSignal.abort()
+  for (let index = 0; index < 20_000; index += 1) expect(await ask('x', `${index}`, 'y', after)).toBe('left')
+  expect(check.size).toBe(1)
+})
+
+test('a password is taken out of what it came in, which may be written over', async () => {
+  const { check, users } = checking({ a1: 'one', a2: 'two' })
+  const chunk = Buffer.from('onetwo')
+  const claim = { address: 'x', deviceId: 'a1', password: chunk.subarray(0, 3) }
+  const first = check.check(claim, always)
+  const second = check.check({ ...claim, deviceId: 'a2', password: chunk.subarray(3) }, always)
+  chunk.fill(0)
+  expect(await first).toEqual({ passwordHash: users.get('a1') })
+  expect(await second).toEqual({ passwordHash: users.get('a2') })
+})
+
+test('of one source so many wait and no more, and a crowd of sources keeps out itself alone (G7)', async () => {
+  const { ask, check } = checking({}, never)
+  void ask('begun', 'x', 'other')
+  const crowd = Array.from({ length: claimsOfSourceMax + 1 }, (_, index) => ask(`x-${index}`, 'x', 'crowd-0'))
+  expect(await verdictOf(crowd.at(-1) as Promise<Verdict>)).toBe('busy')
+  for (let source = 1; check.size <= claimsMax; source += 1)
+    for (let index = 0; index < claimsOfSourceMax; index += 1)
+      crowd.push(ask(`x-${index}`, 'x', `crowd-${source}`))
+  expect(check.size).toBe(claimsMax + 1)
+  expect(await verdictOf(ask('a1', 'one'))).toBe('waits')
+  expect(check.size).toBe(claimsMax + 1)
+  const verdicts = await Promise.all(crowd.map(verdictOf))
+  expect(verdicts.filter((verdict) => verdict === 'busy')).toHaveLength(2)
+  expect(verdicts.lastIndexOf('busy') % claimsOfSourceMax).toBe(0)
+})
+
+test('who asks the same as one that waits waits with it, and costs nothing more', async () => {
+  const { ask, asked, check } = checking({ a1: 'one' })
+  const [gone, all] = [new AbortController(), [] as Promise<Verdict>[]]
+  const left = ask('a1', 'one', 'x', gone.signal)
+  for (let time = 0; time < 100; time += 1) all.push(ask('a1', 'one', 'x'))
+  const other = ask('a1', 'old', 'x')
+  expect(check.size).toBe(2)
+  gone.abort()
+  expect(await left).toBe('left')
+  for (const verdict of await Promise.all(all)) expect(verdict).toHaveProperty('passwordHash')
+  expect(await other).toBe('wrong')
+  expect(asked.times).toBe(2)
+  expect(check.size).toBe(0)
+})
+
+test('who has waited for a minute is told to come again, and its password is not looked at any more (G7)', async () => {
+  const { ask, clock, check } = checking({}, never)
+  const [begun, waiting] = [ask('begun', 'x'), ask('a1', 'one')]
+  await clock.advance(waitMsMax - 1)
+  expect([await verdictOf(begun), await verdictOf(waiting)]).toEqual(['waits', 'waits'])
+  await clock.advance(1)
+  expect([await begun, await waiting]).toEqual(['busy', 'busy'])
+  expect(check.size).toBe(1)
+})
+
+test('what is remembered of a device says yes or no to no more than ten guesses of one source at once (G7)', async () => {
+  const { ask, clock } = checking({ a1: 'one' })
+  expect(await ask('a1', 'one')).toHaveProperty('passwordHash')
+  for (let guess = 0; guess < 100; guess += 1) await ask('a1', `guess-${guess}`, '198.51.100.6')
+  // Not even the right one is found by that.
+  expect(await ask('a1', 'one', '198.51.100.6')).toBe('too-often')
+  expect(await ask('a1', 'one')).toHaveProperty('passwordHash')
+  await clock.advance(100)
+  expect(await ask('a1', 'one', '198.51.100.6')).toHaveProperty('passwordHash')
 })

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { TidegateError } from './errors.ts'
 
 /** Listens, or says plainly why not. @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
@@ -41,9 +40,10 @@ export function isLoopback(host: string): boolean {
  * of an address of all interfaces means nothing, and goes. Anything else stays as it is.
  */
 export function oneSpelling(host: string): string {
-  if (isIP(host) !== 6) return host
   const [address = '', zone] = host.split('%')
-  const short = new URL(`http://[${address}]`).hostname.slice(1, -1)
+  const url = `http://[${address}]`
+  if (!address.includes(':') || !URL.canParse(url)) return host
+  const short = new URL(url).hostname.slice(1, -1)
   const mapped = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(short)
   if (mapped)
     return mapped

@@ -1,8 +1,9 @@
-import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { expect, test } from 'vitest'
-import { farewellMsMax, partWith } from '../../../edge/mqtt/entrance/farewell.ts'
+import { farewellMsMax, type Parting, partWith } from '../../../edge/mqtt/entrance/farewell.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
+
+type Socket = Parting['arrived']
 
 const answer = Buffer.of(0x20, 2, 0, 5)
 

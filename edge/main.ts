@@ -86,13 +86,12 @@ export async function runEdge(
   try {
     const { tls, schemas, decoders } = await allOf({
       tls: () => loadEdgeTls(config, clock, log),
-      schemas: () => Schemas.load({ ...schemasSettings(config), ...surroundings }),
+      schemas: async () => scope.own(await Schemas.load({ ...schemasSettings(config), ...surroundings })),
       decoders: () => loadDecoders(config.routes, decodeBounds(config)),
       uplink: () => refuseInClear(uplinkWay(config), log),
       password: () => withPassword(config.uplink.url, config.uplink.passwordFile),
       dataFolder: () => prepareDataFolder(dataDir),
     })
-    scope.own(schemas)
     const way = wayToAnEvent(config, schemas, decoders, surroundings)
     const openness = await opennessOf(dataDir)
     if (openness !== undefined) log.warn({ code: 'DATA_FOLDER_OPEN' }, openness)

@@ -2,6 +2,7 @@ import { exchangeTopology, groupTopology, type QueueArguments } from '../../clou
 import { entrySchema } from '../../cloud/history/ledger-entry.ts'
 import type { EdgeConfig } from '../../edge/config.ts'
 import { checkpointSchema, checkpointType } from '../../src/contract/checkpoint.ts'
+import { schemasType, schemasUsedSchema, type SchemasUsed } from '../../src/contract/schemas-used.ts'
 import { type Event, type LedgerEntry, ledgerType, rejectedType } from '../../src/contract/event.ts'
 import { listsQueueArguments, signedListsSchema } from '../../src/contract/published-lists.ts'
 import { listsQueue, partitionName, partitionQueue, wire } from '../../src/contract/wire.ts'
@@ -69,6 +70,7 @@ class BrokerParts {
       epoch: examples.epoch,
       ranges: [{ from: 1, to: 1, reason: 'expired' }],
     }
+    const used: SchemasUsed = { source: 'folder', digest: 'a'.repeat(64), types: 1, versions: 2 }
     const own: [string, string, Json, Event | undefined][] = [
       [rejectedType, 'A reading that broke a rule', rejectionSchema, rejected],
       [
@@ -78,6 +80,12 @@ class BrokerParts {
         examples.ownEvent(ledgerType, lost),
       ],
       [checkpointType, 'The gateway’s signature of its chain', plainSchemaOf(checkpointSchema), undefined],
+      [
+        schemasType,
+        'Which schemas the gateway judges by from here on',
+        plainSchemaOf(schemasUsedSchema),
+        examples.ownEvent(schemasType, used),
+      ],
     ]
     for (const [type, title, schema, example] of own) {
       const key = this.#event(type, title, eventOf(type, schema), example ? [example] : [])

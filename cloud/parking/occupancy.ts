@@ -18,6 +18,8 @@ export interface Room {
   readonly eventsLeft: number
   /** Most devices that are parked wait for a schema: what there is no room for is no overflow of theirs, but waits as well. */
   readonly awaitsSchema: boolean
+  /** Whether it was counted since this instance began. Before that nobody knows that there is no room, and for what. */
+  readonly isCounted: boolean
   /** Counted as soon as it is committed; `awaiting`: so many of the devices wait for a schema. */
   added(devices: number, events: number, awaiting?: number): void
   /** Resolves once it is aborted. */
@@ -34,20 +36,24 @@ export interface RoomOptions {
 
 /** So much can other instances add before this one knows of it. */
 const countEveryMs = 5_000
+/** Until the first count: it is soon after the database is there. */
+const countFirstEveryMs = 500
 
 const empty: Occupancy = { retrying: 0, held: 0, awaiting: 0, events: 0, oldestMs: 0 }
 
 export function createRoom({ bounds, count, clock, signal }: RoomOptions): Room {
   let occupancy = empty
+  let isCounted = false
 
   async function keepCounting(): Promise<void> {
     while (!signal.aborted) {
       try {
         occupancy = await count()
+        isCounted = true
       } catch {
         // Whoever needs the database tells of it; the count of before stands.
       }
-      await clock.sleep(countEveryMs, signal).catch((error: unknown) => {
+      await clock.sleep(isCounted ? countEveryMs : countFirstEveryMs, signal).catch((error: unknown) => {
         if (!isAbort(error)) throw error
       })
     }
@@ -66,6 +72,9 @@ export function createRoom({ bounds, count, clock, signal }: RoomOptions): Room 
     },
     get awaitsSchema() {
       return occupancy.awaiting > (occupancy.retrying + occupancy.held) / 2
+    },
+    get isCounted() {
+      return isCounted
     },
     added(devices, events, awaiting = 0) {
       const retrying = Math.max(0, occupancy.retrying + devices)

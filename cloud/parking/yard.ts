@@ -72,6 +72,7 @@ export function createYard(options: YardOptions): Yard {
     const waiting = (await parking.parked(group, [device])).get(device)
     const fits = waiting ? hasRoom(waiting, 0, room) : room.devicesLeft > 0 && room.eventsLeft > 0
     if (!fits) {
+      if (!room.isCounted) throw uncounted(group)
       if (room.awaitsSchema && (!waiting || isWithin(waiting, room))) throw schemaAwaited(group)
       if (waiting) await parking.overflow(group, [device])
       if (dedup === 'inbox') await tx.inbox.release(group, [event])
@@ -88,6 +89,7 @@ export function createYard(options: YardOptions): Yard {
       const parked = await parking.parked(group, [...new Set(items.map(({ event }) => event.partitionkey))])
       if (parked.size === 0) return nothingDiverted
       const { waiting, surplus, full } = sorted(items, parked, room)
+      if (full.size > 0 && !room.isCounted) throw uncounted(group)
       if (room.awaitsSchema && [...parked].some(([device, has]) => full.has(device) && isWithin(has, room)))
         throw schemaAwaited(group)
       const added = [...waiting].map(({ delivery, event }) =>
@@ -159,6 +161,15 @@ function schemaAwaited(group: string): TidegateError {
     message: `most parked devices of ${group} wait for a version of a schema, and no more events have room to wait: the rest waits at the broker`,
     retryable: true,
     hint: 'deploy the schema, or the consumer that reads it: tidegate parked list says which; docs/VERSIONS.md, What waits',
+  })
+}
+
+/** What an instance adds before its first count fills its own idea of the room, and no letter is to be made of that (G5). */
+function uncounted(group: string): TidegateError {
+  return new TidegateError('DATABASE_UNREACHABLE', {
+    message: `how much is parked of ${group} could not be counted yet, and there may be no room for more: it waits at the broker`,
+    retryable: true,
+    hint: 'nothing, if the database has just come back: it is counted within a second; else see whether it runs',
   })
 }
 

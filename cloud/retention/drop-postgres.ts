@@ -1,6 +1,6 @@
-import { acceptanceType, cloudLedger, ledgerType } from '../../src/contract/event.ts'
+import { acceptanceType, cloudLedger } from '../../src/contract/event.ts'
 import type { Transaction } from '../database/storage.ts'
-import type { ArchivedRange, Faulty, Manifest } from './format.ts'
+import { type ArchivedRange, type Faulty, keptTypesSql, type Manifest } from './format.ts'
 import { type OwnerSession, quoted } from './owner-postgres.ts'
 import { beforePartition, otherPartition } from './partitions-postgres.ts'
 
@@ -56,14 +56,14 @@ const keptColumns = columns
  */
 export function keptSelects(table: string): { kinds: string[]; faulty: string } {
   const isOther = `e.gateway <> '${cloudLedger}'`
-  const kinds = [`e.gateway = '${cloudLedger}'`, `${isOther} and e.type = '${ledgerType}'`]
+  const kinds = [`e.gateway = '${cloudLedger}'`, `${isOther} and e.type in (${keptTypesSql})`]
   return {
     kinds: kinds.map((condition) => `select ${keptColumns} from ${table} as e where ${condition}`),
     faulty: `
 select ${keptColumns} from unnest($1::text[], $2::text[], $3::bigint[]) as f (gateway, epoch, sequence)
 cross join lateral (
   select * from ${table} as e where e.gateway = f.gateway and e.epoch = f.epoch and e.sequence = f.sequence offset 0) as e
-where ${isOther} and e.type <> '${ledgerType}'`,
+where ${isOther} and e.type not in (${keptTypesSql})`,
   }
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { claimedChain, genesis } from '../../src/contract/codec.ts'
 import { cloudLedger, ledgerType } from '../../src/contract/event.ts'
+import { schemasType } from '../../src/contract/schemas-used.ts'
 import { type AuditFault, examineEvent, parseText } from '../audit/event.ts'
 import { type TextColumns, textColumns } from '../history/record.ts'
 import type { LedgerPlace } from '../history/history.ts'
@@ -95,16 +96,22 @@ export const manifestSchema = z.object({
 
 export type Manifest = z.infer<typeof manifestSchema>
 
+/** What gateways say that stays. */
+const keptTypes: readonly string[] = [ledgerType, schemasType]
+
+/** The same in SQL. */
+export const keptTypesSql = keptTypes.map((type) => `'${type}'`).join(', ')
+
 /**
  * What stays in history when its partition goes, for the rest of history rests on it: the cloud's own ledger, which says what was accepted
- * and what was retired, and what gateways say of losses.
+ * and what was retired, what gateways say of losses, and by which schemas they have judged.
  */
 export function isKept({ gateway, text }: Pick<ArchivedRow, 'gateway' | 'text'>): boolean {
-  return gateway === cloudLedger || parseText(text)?.['type'] === ledgerType
+  return gateway === cloudLedger || keptTypes.includes(String(parseText(text)?.['type']))
 }
 
 /** The same in SQL, of `tidegate.events`. */
-export const keptSql = `(gateway = '${cloudLedger}' or type = '${ledgerType}')`
+export const keptSql = `(gateway = '${cloudLedger}' or type in (${keptTypesSql}))`
 
 /** A row, the chain value of the place before it, if that is known, and what of it is not as it was written. */
 export interface Examined {

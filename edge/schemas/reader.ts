@@ -1,15 +1,20 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Clock } from '../../src/clock.ts'
-import { isSameUse } from '../../src/contract/schemas-used.ts'
+import { isSameUse, type SchemasUsed } from '../../src/contract/schemas-used.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { writeDurably } from '../../src/files/durable-file.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
-import { loadSnapshotKeys, openSnapshot } from '../../src/schemas/snapshot.ts'
+import {
+  digestOfFiles,
+  loadSnapshotKeys,
+  openSnapshot,
+  type OpenedSnapshot,
+} from '../../src/schemas/snapshot.ts'
 import type { Route } from '../admission/routes/routes.ts'
 import { markOf, markOfFolder, readSnapshotFile, type SchemaOrigin } from './origin.ts'
 import { askForSnapshot } from './snapshot-https.ts'
-import { folderState, openNewer, type SchemaState, snapshotState } from './state.ts'
+import { folderState, openNewer, refuseLost, type SchemaState, snapshotState } from './state.ts'
 
 export interface SchemaReaderOptions {
   origin: SchemaOrigin
@@ -28,13 +33,22 @@ export interface SchemasRead {
   state?: SchemaState
 }
 
+type Floor = Pick<SchemasUsed, 'revision' | 'key' | 'digest'>
+
+/** Signed by a known key, and so no damage that a second answer is without. */
+const provenRefusals: readonly string[] = ['SCHEMA_SNAPSHOT_OLDER', 'SCHEMA_FOLDER']
+
 type SnapshotOrigin = SchemaOrigin & { kind: 'file' | 'url' }
 
 /** Reads one origin: proves, compiles and keeps what it finds, in this order, before anybody may use it. One read at a time. */
 export class SchemaReader {
   readonly #options: SchemaReaderOptions
-  /** Of what came last, used or not. */
+  /** Of what is in force. */
   #etag: string | undefined
+  /** What came under an ETag, is proven, and cannot be used whenever it comes again, as long as the keys are the same. */
+  #refused: { etag: string; keys: string; error: unknown } | undefined
+  /** The proven snapshot that is kept, whether it can be used or not: nothing older comes into force. */
+  #floor: Floor | undefined
 
   constructor(options: SchemaReaderOptions) {
     this.#options = options
@@ -51,7 +65,9 @@ export class SchemaReader {
         return { isThere: false }
       case 'folder': {
         const state = await folderState(origin.folder, this.#rules(inForce))
-        return isSameUse(state.used, inForce.used) ? { isThere: true } : { isThere: true, state }
+        if (isSameUse(state.used, inForce.used)) return { isThere: true }
+        refuseLost(inForce, state, origin.folder)
+        return { isThere: true, state }
       }
       case 'file': {
         const bytes = await readSnapshotFile(origin.file)
@@ -73,7 +89,9 @@ export class SchemaReader {
     const keys = loadSnapshotKeys(origin.keys)
     const bytes = await readSnapshotFile(origin.kept)
     if (bytes === undefined) return undefined
-    const state = await snapshotState(openSnapshot(bytes, keys), origin.kind, this.#rules(inForce))
+    const opened = openSnapshot(bytes, keys)
+    this.#floor = floorOf(opened)
+    const state = await snapshotState(opened, origin.kind, this.#rules(inForce))
     // As the cloud names a state.
     this.#etag = `"${state.used.digest ?? ''}"`
     return state
@@ -84,8 +102,17 @@ export class SchemaReader {
     const { origin } = this.#options
     if (origin.kind === 'folder') return markOfFolder(origin.folder)
     if (origin.kind === 'none') return ''
-    const paths = [...(origin.kind === 'file' ? [origin.file] : []), ...origin.keys]
-    return (await Promise.all(paths.map(markOf))).join('\n')
+    return marksOf([...(origin.kind === 'file' ? [origin.file] : []), ...origin.keys])
+  }
+
+  /** What is kept and proven, usable or not; undefined: nothing is. */
+  get floor(): Floor | undefined {
+    return this.#floor
+  }
+
+  /** What was refused is fetched once more at the next read: an operator has asked. */
+  forgetRefused(): void {
+    this.#refused = undefined
   }
 
   async #ask(
@@ -94,15 +121,22 @@ export class SchemaReader {
     signal: AbortSignal,
   ): Promise<SchemasRead> {
     const { ask = askForSnapshot, clock } = this.#options
-    const answer = await ask(origin.server, this.#etag, { clock, signal })
+    const keys = await marksOf(origin.keys)
+    if (this.#refused?.keys !== keys) this.#refused = undefined
+    const refused = this.#refused
+    const answer = await ask(origin.server, refused?.etag ?? this.#etag, { clock, signal })
+    // It is what was refused, and confirms nothing that is in use.
+    if (answer === 'same' && refused !== undefined) throw refused.error
     if (answer === 'same') return { isThere: true }
+    const { bytes, etag } = answer
+    this.#refused = undefined
     try {
-      const read = await this.#take(answer.bytes, origin, inForce)
-      this.#etag = answer.etag
+      const read = await this.#take(bytes, origin, inForce)
+      this.#etag = etag
       return read
     } catch (error) {
-      // What was refused for what it is need not come again; what the disk did not take has to.
-      if (codeOf(error) !== 'SCHEMA_SNAPSHOT_UNKEPT') this.#etag = answer.etag
+      // What may be right when it comes again is fetched again: a damaged answer, a key that comes later, a disk that was full.
+      if (etag !== undefined && provenRefusals.includes(codeOf(error))) this.#refused = { etag, keys, error }
       throw error
     }
   }
@@ -112,11 +146,12 @@ export class SchemaReader {
     { keys, kept, kind }: SnapshotOrigin,
     inForce: SchemaState,
   ): Promise<SchemasRead> {
-    const opened = openNewer(bytes, loadSnapshotKeys(keys), inForce.used)
+    const opened = openNewer(bytes, loadSnapshotKeys(keys), this.floor ?? inForce.used)
     const { revision, key } = inForce.used
     if (opened.revision === revision && opened.key === key) return { isThere: true }
     const state = await snapshotState(opened, kind, this.#rules(inForce))
     await keep(kept, bytes)
+    this.#floor = floorOf(opened)
     return { isThere: true, state }
   }
 
@@ -124,6 +159,14 @@ export class SchemaReader {
     const { routes, formats } = this.#options
     return { routes, formats, before }
   }
+}
+
+async function marksOf(paths: readonly string[]): Promise<string> {
+  return (await Promise.all(paths.map(markOf))).join('\n')
+}
+
+function floorOf({ revision, key, files }: OpenedSnapshot): Floor {
+  return { revision, key, digest: digestOfFiles(files) }
 }
 
 /** @throws TidegateError `SCHEMA_SNAPSHOT_UNKEPT` */

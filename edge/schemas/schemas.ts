@@ -111,6 +111,7 @@ export class Schemas {
 
   /** Reads, or asks, at once. Never rejects: what is faulty is told, and what was in force stays. */
   async reload(): Promise<void> {
+    this.#reader.forgetRefused()
     if (this.#options.origin.kind !== 'none') await this.#reads.submit()
   }
 

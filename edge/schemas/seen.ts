@@ -34,7 +34,10 @@ export async function seenSchemas(options: SeenOptions): Promise<Seen> {
   const there = await orFault(async () => {
     const bytes = origin.kind === 'file' ? await readSnapshotFile(origin.file) : undefined
     if (bytes === undefined) return undefined
-    return snapshotState(openNewer(bytes, keys, (kept ?? noState).used), 'file', { ...options, before: kept })
+    return snapshotState(openNewer(bytes, keys, reader.floor ?? noState.used), 'file', {
+      ...options,
+      before: kept,
+    })
   })
   if (!kept && !there && origin.kind === 'file' && needsSchemas(options)) throw missingSnapshot(faults)
   const inUse = there ?? kept
@@ -42,7 +45,7 @@ export async function seenSchemas(options: SeenOptions): Promise<Seen> {
     ...(there ? [`in its file ${snapshotOf(there)}`] : []),
     ...(kept ? [`kept ${snapshotOf(kept)}`] : []),
     ...(inUse ? [typesOf(inUse)] : []),
-    ...(origin.kind === 'url' ? [`asked of ${origin.server.url} while it runs`] : []),
+    ...(origin.kind === 'url' ? [`asked of ${withoutQuery(origin.server.url)} while it runs`] : []),
   ]
   const nothing = inUse ? [] : ['there is none yet']
   return seenOf(texts, inUse?.ambiguities ?? [], [...nothing, ...faults])
@@ -60,4 +63,10 @@ function typesOf({ registry }: SchemaState): string {
 
 function snapshotOf({ used: { revision = 0, madeTime = '', key = '' } }: SchemaState): string {
   return `snapshot ${revision} of ${madeTime}, signed by ${key}`
+}
+
+/** A query may hold what is secret. */
+function withoutQuery(text: string): string {
+  const { origin, pathname } = new URL(text)
+  return `${origin}${pathname}`
 }

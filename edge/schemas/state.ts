@@ -4,7 +4,7 @@ import { fingerprintOf } from '../../src/contract/signature.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { type SchemaFolder, usableSchemasInTurns } from '../../src/schemas/folder.ts'
 import type { Formats } from '../../src/schemas/formats.ts'
-import { noSchemas, registryOf, type SchemaRegistry } from '../../src/schemas/registry.ts'
+import { noSchemas, registryOf, schemaName, type SchemaRegistry } from '../../src/schemas/registry.ts'
 import { digestOfFiles, type OpenedSnapshot, openSnapshot } from '../../src/schemas/snapshot.ts'
 import { folderSource, type SchemaSource } from '../../src/schemas/source.ts'
 import { ambiguitiesIn, tellingOf } from '../../src/schemas/upcast/ambiguous.ts'
@@ -78,7 +78,7 @@ async function stateOf(
 export function openNewer(
   bytes: Uint8Array,
   keys: readonly KeyObject[],
-  inForce: SchemasUsed,
+  inForce: Pick<SchemasUsed, 'revision' | 'key' | 'digest'>,
 ): OpenedSnapshot {
   const opened = openSnapshot(bytes, keys)
   const { revision = 0, key, digest } = inForce
@@ -93,4 +93,33 @@ export function openNewer(
     retryable: false,
     hint: 'nothing, if somebody hands out an old one; else sign the schemas with a higher revision; see docs/SCHEMAS.md, Snapshot',
   })
+}
+
+/**
+ * What is published stays: a folder that somebody empties, is copying into, or that is not mounted, takes no check away from a gateway that runs,
+ * and turns no device away. A version that is retired stays as a file; only one that was retired before may go.
+ * @throws TidegateError `SCHEMA_FOLDER`
+ */
+export function refuseLost(before: SchemaState, after: SchemaState, where: string): void {
+  const { registry } = before
+  const versions = registry.types.flatMap((type) =>
+    registry
+      .versions(type)
+      .filter((version) => !registry.retired(type).has(version) && !after.registry.has(type, version))
+      .map((version) => `${schemaName(type, version)}.json`),
+  )
+  const lockedBefore = new Set(lackedBy(before))
+  const locked = before.folder === undefined ? [] : lackedBy(after).filter((name) => !lockedBefore.has(name))
+  const lost = [...new Set([...versions, ...locked])]
+  if (lost.length === 0) return
+  throw new TidegateError('SCHEMA_FOLDER', {
+    message: `${where} lacks versions that are in use, or files that its lock names: ${lost.slice(0, 20).join(', ')}${lost.length > 20 ? ` and ${lost.length - 20} more` : ''}`,
+    retryable: false,
+    hint: 'put them back; what no device may send any more is `retired` in type.yaml. A gateway that is to go without them is started anew',
+  })
+}
+
+/** What its lock names and is not there. */
+function lackedBy({ folder }: SchemaState): string[] {
+  return [...(folder?.lock?.keys() ?? [])].filter((name) => folder?.digests.has(name) === false)
 }

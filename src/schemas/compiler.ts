@@ -114,7 +114,7 @@ function compileSchema(schema: unknown, others: readonly unknown[], formats: For
   void judgeOf(dialect).validateSchema(plain, true)
   const unknownKeywords: string[] = []
   const cost = new CheckCost()
-  const isLong = JSON.stringify(plain).length > optimizedLengthMax
+  const isLong = textOf(plain, others).length > optimizedLengthMax
   const compile = (allErrors: boolean): ValidateFunction => {
     const ajv = createAjv(dialect, { allErrors, formats, isLong }, (keyword) => unknownKeywords.push(keyword))
     countCost(ajv, cost, [plain, others])
@@ -183,10 +183,15 @@ function withAllFaults(
 type Alternatives = 'none' | 'by choice' | 'by condition'
 
 function alternativesIn(schema: unknown, others: readonly unknown[]): Alternatives {
-  const own = JSON.stringify(schema)
-  const text = /"\$(?:r|dynamicR|recursiveR)ef":"(?!#)/.test(own) ? own + JSON.stringify(others) : own
+  const text = textOf(schema, others)
   if (/"(?:if|dependentSchemas)":/.test(text)) return 'by condition'
   return /"(?:anyOf|oneOf)":/.test(text) ? 'by choice' : 'none'
+}
+
+/** All that goes into a check: the others as well where one of them may be referred to. */
+function textOf(schema: unknown, others: readonly unknown[]): string {
+  const own = JSON.stringify(schema)
+  return /"\$(?:r|dynamicR|recursiveR)ef":"(?!#)/.test(own) ? own + JSON.stringify(others) : own
 }
 
 /** Of a check that came to no end: it is nothing that one keyword says. */

@@ -4,7 +4,7 @@ import { compileVersions } from './compiler.ts'
 import type { Formats } from './formats.ts'
 import { digestOf, type Lock, lockName, parseLock } from './lock.ts'
 import { registryOf, type SchemaRegistry, type StoredType } from './registry.ts'
-import { folderSource, namesIn, type SchemaSource, textIn, topNamesIn } from './source.ts'
+import { folderSource, namesIn, pathsOf, type SchemaSource, textIn, topNamesIn } from './source.ts'
 import { readTypeFile, type TypeSettings, typeFileName } from './type-file.ts'
 
 /** What files of schemas hold, wherever they came from. */
@@ -201,8 +201,7 @@ class Reading {
 
   /** Files and folders that lie with a type. */
   #namesOf(type: string): string[] {
-    const rests = [...this.#source.files.keys()].filter((name) => name.startsWith(`${type}/`))
-    return [...new Set(rests.map((name) => name.split('/', 2)[1] as string))].toSorted()
+    return [...new Set(pathsOf(this.#source, type).map((name) => name.split('/', 2)[1] as string))].toSorted()
   }
 
   #fault(name: string, said: string): void {
@@ -212,8 +211,8 @@ class Reading {
 
 const nothing = new Uint8Array()
 
-function filesOf({ files }: SchemaSource, type: string): [string, Uint8Array][] {
-  return [...files].filter(([name]) => name.startsWith(`${type}/`))
+function filesOf(source: SchemaSource, type: string): [string, Uint8Array][] {
+  return pathsOf(source, type).map((name) => [name, source.files.get(name) as Uint8Array])
 }
 
 function nextTurn(): Promise<void> {

@@ -50,9 +50,33 @@ function isFolder(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'EISDIR'
 }
 
+type Named = Pick<SchemaSource, 'files'>
+
+/** Of each top folder the paths in it; made once for each source, for a registry has thousands of types. */
+const byTop = new WeakMap<SchemaSource['files'], ReadonlyMap<string, readonly string[]>>()
+
+function groupsOf(files: SchemaSource['files']): ReadonlyMap<string, readonly string[]> {
+  const known = byTop.get(files)
+  if (known) return known
+  const groups = new Map<string, string[]>()
+  for (const name of files.keys()) {
+    const top = name.split('/', 1)[0] as string
+    const group = groups.get(top)
+    if (group) group.push(name)
+    else groups.set(top, [name])
+  }
+  byTop.set(files, groups)
+  return groups
+}
+
+/** Paths of all files of a type, in the order of the source. The files of a source are complete when this is asked. */
+export function pathsOf({ files }: Named, type: string): readonly string[] {
+  return (groupsOf(files).get(type) ?? []).filter((name) => name !== type)
+}
+
 /** What lies in a folder of a source, without what lies in folders of it; in order. */
-export function namesIn({ files }: Pick<SchemaSource, 'files'>, folder: string): string[] {
-  const names = [...files.keys()].flatMap((name) => {
+export function namesIn(source: Named, folder: string): string[] {
+  const names = pathsOf(source, folder.split('/', 1)[0] as string).flatMap((name) => {
     const rest = name.startsWith(`${folder}/`) ? name.slice(folder.length + 1) : ''
     return rest === '' || rest.includes('/') ? [] : [rest]
   })
@@ -60,8 +84,8 @@ export function namesIn({ files }: Pick<SchemaSource, 'files'>, folder: string):
 }
 
 /** What lies in the source itself: types, and the lock. */
-export function topNamesIn({ files }: Pick<SchemaSource, 'files'>): string[] {
-  return [...new Set([...files.keys()].map((name) => name.split('/', 1)[0] as string))].toSorted()
+export function topNamesIn({ files }: Named): string[] {
+  return [...groupsOf(files).keys()].toSorted()
 }
 
 export function textIn({ files }: Pick<SchemaSource, 'files'>, file: string): string | undefined {

@@ -5,19 +5,14 @@ import { readTypeFile, typeFileName } from '../../../src/schemas/type-file.ts'
 import { filesByType, type RegistryState, typeOf, versionsIn } from '../../registry/registry.ts'
 import type { RevisionRecord } from '../../registry/registry-postgres.ts'
 import { type ApplyWish, signedElsewhere } from '../../schemas/apply/apply.ts'
-import { payload } from '../rules/payload.ts'
 import { Refusal } from '../rules/problem.ts'
 import { type Caller, hasRight } from '../rules/roles.ts'
+import { fileItem, revisionName, verdict } from '../rules/schema-shapes.ts'
 import { time } from '../rules/shapes.ts'
 import { deedOf, offered, reason, refuseNarrowed, word } from './asking.ts'
 import { type Asked, type Parts, route, type Route } from './route.ts'
 
 const tag = 'Schemas'
-const digest = z
-  .string()
-  .meta({ description: 'SHA-256, hexadecimal, of the lines "<sha256>  <path>" of its files' })
-const revisionName = { revision: z.int().meta({ description: '0: nothing was ever published' }), digest }
-
 const typeItem = z.object({
   type: z.string(),
   versions: z.array(z.int()),
@@ -26,7 +21,6 @@ const typeItem = z.object({
   owner: z.string().nullable(),
   description: z.string().nullable(),
 })
-const fileItem = z.object({ path: z.string(), sha256: z.string() })
 
 const ofDeeds = { description: 'for those with the right deeds, who are for all types' }
 
@@ -224,67 +218,6 @@ const wishFields = {
     .meta({ description: 'of these files only those of these types' }),
   strict: z.boolean().optional(),
 }
-
-const storedEvent = z.object({
-  cursor: z.string(),
-  position: z.number(),
-  source: z.string(),
-  id: z.string(),
-  recordedTime: time,
-  code: z.string(),
-  fault: z.string(),
-  value: payload(z.string()),
-})
-const verdict = z.object({
-  ok: z.boolean(),
-  before: z.object(revisionName),
-  after: z.object(revisionName),
-  changes: z.array(fileItem.extend({ kind: z.string().meta({ description: 'added or changed' }) })),
-  lacking: z.array(z.string()).meta({ description: 'published of these types, and not given: it stays' }),
-  checked: z
-    .object({
-      ok: z.boolean(),
-      faults: z.array(z.string()),
-      unlocked: z.array(z.string()),
-      missing: z.array(z.string()),
-      inTheWay: z.int(),
-      types: z.array(z.unknown()),
-    })
-    .meta({ description: 'as tidegate schema check --json says it: docs/SCHEMAS.md, Compatibility' }),
-  stored: z
-    .object({
-      ok: z.boolean(),
-      upTo: z.string(),
-      withoutShapes: z.string().optional(),
-      shapesAre: z.string().optional(),
-      verdicts: z.array(
-        z.object({
-          type: z.string(),
-          version: z.int(),
-          partitions: z.object({ there: z.int(), read: z.array(z.string()), tails: z.array(z.string()) }),
-          letters: z.object({
-            refused: z.int(),
-            wouldPass: z.int(),
-            others: z.int(),
-            wouldFail: z.int(),
-          }),
-          groups: z.array(
-            z.object({
-              version: z.int().optional(),
-              stored: z.int(),
-              failing: z.int(),
-              standing: z.string(),
-              because: z.string().optional(),
-              steps: z.array(z.string()).optional(),
-              first: storedEvent.optional(),
-            }),
-          ),
-        }),
-      ),
-    })
-    .optional()
-    .meta({ description: 'what is stored, held against it' }),
-})
 
 const checkSchemas = route({
   method: 'post',

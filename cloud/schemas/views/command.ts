@@ -81,9 +81,12 @@ function shown({ name, type, version, columns, notes }: TypedView) {
 
 function told(schema: string, changes: readonly ViewChange[], views: readonly TypedView[]): string {
   const byName = new Map(views.map((view) => [view.name, view]))
+  const nameOf = new Map(views.map((view) => [view.type, view.name]))
   const lines = changes.flatMap(({ name, type, what }) => {
     const view = byName.get(name)
-    const of = view ? `${type}, version ${view.version}, ${counted(view.columns.length, 'column')}` : type
+    const renamed = nameOf.get(type)
+    const gone = renamed === undefined ? type : `${type}, which is ${schema}.${renamed} now`
+    const of = view ? `${type}, version ${view.version}, ${counted(view.columns.length, 'column')}` : gone
     return [
       `${what.padEnd(9)}  ${schema}.${name}  ${of}`,
       ...(view?.notes ?? []).map((note) => `           ${visible(note)}`),
@@ -97,6 +100,7 @@ function scriptOf(schema: string, views: readonly TypedView[]): string {
   const statements = [
     'begin',
     'set local search_path = pg_catalog, pg_temp',
+    'set local standard_conforming_strings = on',
     `create schema if not exists ${quotedName(schema)}`,
     ...views.flatMap((view) => [createSql(schema, view), ...commentsSql(schema, view)]),
     'commit',

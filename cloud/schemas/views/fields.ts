@@ -6,6 +6,7 @@ import { namesIn, schemasOfMember } from '../language/members.ts'
 import { keyOf, type Node, SchemaDocument } from '../language/node.ts'
 import { OutOfWork, Work } from '../language/work.ts'
 import { textAt } from '../language/words.ts'
+import { storableText } from './sql-text.ts'
 
 /** What a column holds; each is a function of schema step 25, `tidegate.typed_…`, but for `json`. */
 export type FieldKind = 'double' | 'bigint' | 'whole' | 'text' | 'boolean' | 'instant' | 'json'
@@ -138,7 +139,7 @@ function saidOf(cases: readonly Case[]): string | undefined {
   const said = [description, unit === undefined ? undefined : `Unit: ${unit}`].filter(
     (text) => text !== undefined,
   )
-  return said.length === 0 ? undefined : said.join('. ').slice(0, saidMax).toWellFormed().replaceAll('\0', '')
+  return said.length === 0 ? undefined : storableText(said.join('. ').slice(0, saidMax))
 }
 
 function firstText(nodes: readonly Node[], keyword: string): string | undefined {

@@ -1,4 +1,4 @@
-/** A text as SQL has it. With `standard_conforming_strings`, which is on unless somebody turns it off, a backslash is one. */
+/** A text as SQL has it, where `standard_conforming_strings` is on: a backslash is one. */
 export function quotedText(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }
@@ -9,4 +9,9 @@ export function quotedName(name: string): string {
 
 export function inSchema(schema: string, name: string): string {
   return `${quotedName(schema)}.${quotedName(name)}`
+}
+
+/** What PostgreSQL can hold of a text that somebody has written: no U+0000, and no half of a surrogate pair. */
+export function storableText(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '')
 }

@@ -6,7 +6,7 @@ import { sqlOfSteps } from '../../../src/schemas/upcast/sql.ts'
 import { type Field, type FieldKind, fieldsOf } from './fields.ts'
 import { type ViewLink, viewLinks } from './links.ts'
 import { columnNames, pointerOf, viewNames } from './names.ts'
-import { inSchema, quotedName, quotedText } from './sql-text.ts'
+import { inSchema, quotedName, quotedText, storableText } from './sql-text.ts'
 
 /** The view of an event type: a row for each event that was accepted, as its newest version has it. */
 export interface TypedView {
@@ -57,7 +57,7 @@ function typedView(
     notes,
     select: selectOf(type, versions, links, fields, columns),
     comment: [
-      stored.settings.description ?? `Events of the type ${type}`,
+      storableText(stored.settings.description ?? `Events of the type ${type}`),
       `As version ${version} has them. Events of versions other than ${versions.join(', ')} have no values.`,
       ...notes,
     ].join('\n'),

@@ -8,6 +8,7 @@ import { migrations } from '../../database/migrations/all.ts'
 import { becomeOwner, ownsSchema, trustNoSchema } from '../../database/roles-postgres.ts'
 import { sourceOf } from '../../registry/registry.ts'
 import { readState } from '../../registry/registry-postgres.ts'
+import { ownColumns } from './names.ts'
 import { inSchema, quotedName } from './sql-text.ts'
 import { commentsSql, createSql, markIn, type TypedView } from './view.ts'
 
@@ -27,16 +28,24 @@ export interface ViewsOptions {
 
 /** Any number; the same in every version of Tidegate. */
 const lockKey = 7_441_002_925
-/** Who waits for longer holds up those who come after: whoever asks a view, while we wait to replace it. */
+/** Who waits for longer holds up those who come after: whoever asks a view, while we wait to replace it. For all views together. */
 const lockTimeoutMs = 2_000
+/** So long each may wait whose turn comes after that: a query that ends at once is in nobody's way. */
+const lockTimeoutMinMs = 50
 
-const lockNotAvailable = '55P03'
+/** Says how long may still be waited, since the transaction began. */
+const waitSql = `
+select set_config('lock_timeout', greatest(${lockTimeoutMinMs},
+  ${lockTimeoutMs} - floor(extract(epoch from clock_timestamp() - transaction_timestamp()) * 1000))::integer::text, true)`
+
+/** Lock not available; deadlock, as with somebody who asks two views in the other order within one transaction. */
+const locked: readonly unknown[] = ['55P03', '40P01']
 const otherColumns = '42P16'
 const dependedOn = '2BP01'
 
 /**
  * Makes these views, replaces those that have changed, and removes what it has made before and nobody asks for any more: all or
- * nothing, one such command after the other. Rights to a view stay as they are. As the owner of Tidegate's tables.
+ * nothing, one such command after the other. Rights to a view and its columns stay as they are, those that were taken away too. As the owner of Tidegate's tables.
  * @throws TidegateError `SCHEMA_VIEW_TAKEN`, `SCHEMA_VIEW_USED`, `DATABASE_*`
  */
 export async function applyViews(
@@ -52,13 +61,14 @@ export async function applyViews(
     await requireSchema(client, migrations, where)
     if (!(await ownsSchema(client))) throw notOwner(where)
     await client.query('begin')
-    await client.query(`set local lock_timeout = ${lockTimeoutMs}`)
+    await client.query('set local standard_conforming_strings = on')
+    await client.query(waitSql)
     await client.query('select pg_advisory_xact_lock($1)', [lockKey])
     const changes = await new Applying(client, options.schema, hasRoles).apply(views)
     await client.query(options.dryRun ? 'rollback' : 'commit')
     return changes
   } catch (error) {
-    if (codeOf(error) === lockNotAvailable) throw inUse(options.schema, error)
+    if (locked.includes(codeOf(error))) throw inUse(options.schema, error)
     throw outageOfOurs(where, error) ?? error
   } finally {
     // With it goes whatever was begun.
@@ -96,11 +106,25 @@ const standingSql = `
 select relname::text as name, obj_description(oid, 'pg_class') as comment, relkind = 'v' and pg_has_role(relowner, 'usage') as "isOurs"
 from pg_class where relnamespace = to_regnamespace(quote_ident($1)) order by relname`
 
+/** What is granted of a view, and of single columns that it still has then. */
 const rightsSql = `
-select format('grant %s on %s to %s%s', a.privilege_type, c.oid::regclass,
-    case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end, case when a.is_grantable then ' with grant option' else '' end) as sql
-from pg_class as c cross join lateral aclexplode(c.relacl) as a left join pg_roles as r on r.oid = a.grantee
+select a.privilege_type as privilege, given.column_name as "column",
+    case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end || case when a.is_grantable then ' with grant option' else '' end as "to"
+from pg_class as c
+cross join lateral (
+  select null::text as column_name, c.relacl as acl
+  union all
+  select attname::text, attacl from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped
+) as given
+cross join lateral aclexplode(given.acl) as a left join pg_roles as r on r.oid = a.grantee
 where c.oid = to_regclass($1) and a.grantee <> c.relowner`
+
+interface Right {
+  privilege: string
+  /** Null: the whole view. */
+  column: string | null
+  to: string
+}
 
 class Applying {
   readonly #client: ClientBase
@@ -163,7 +187,9 @@ class Applying {
 
   async #make(view: TypedView, mark: { type: string } | undefined): Promise<void> {
     const at = inSchema(this.#schema, view.name)
-    if (mark !== undefined && mark.type !== view.type) await this.#drop(view.name)
+    await this.#client.query(waitSql)
+    const isNew = mark?.type !== view.type
+    if (isNew && mark !== undefined) await this.#drop(view.name)
     await this.#client.query('savepoint replacing')
     try {
       await this.#client.query(createSql(this.#schema, view))
@@ -171,17 +197,30 @@ class Applying {
       if (codeOf(error) !== otherColumns) throw error
       // PostgreSQL adds columns to a view, and takes none away.
       await this.#client.query('rollback to savepoint replacing')
-      const { rows } = await this.#client.query<{ sql: string }>(rightsSql, [at])
-      await this.#drop(view.name)
-      await this.#client.query(createSql(this.#schema, view))
-      for (const { sql } of rows) await this.#client.query(sql)
+      await this.#makeAnew(view)
     }
     await this.#client.query('release savepoint replacing')
     for (const sql of commentsSql(this.#schema, view)) await this.#client.query(sql)
-    if (this.#hasRoles) await this.#client.query(`grant select on ${at} to tidegate_reader, tidegate_module`)
+    // Given once: what somebody has taken away stays so.
+    if (isNew && this.#hasRoles)
+      await this.#client.query(`grant select on ${at} to tidegate_reader, tidegate_module`)
+  }
+
+  async #makeAnew(view: TypedView): Promise<void> {
+    const at = inSchema(this.#schema, view.name)
+    const { rows } = await this.#client.query<Right>(rightsSql, [at])
+    await this.#drop(view.name)
+    await this.#client.query(createSql(this.#schema, view))
+    const columns = new Set<string>([...ownColumns, ...view.columns.map(({ name }) => name)])
+    for (const { privilege, column, to } of rows) {
+      if (column !== null && !columns.has(column)) continue
+      const of = column === null ? '' : ` (${quotedName(column)})`
+      await this.#client.query(`grant ${privilege}${of} on ${at} to ${to}`)
+    }
   }
 
   async #drop(name: string): Promise<void> {
+    await this.#client.query(waitSql)
     try {
       await this.#client.query(`drop view ${inSchema(this.#schema, name)}`)
     } catch (error) {

@@ -33,8 +33,8 @@ export interface Core {
   removal: Removal | undefined
   /** Lower bounds of a read under way: read from the cursor, not yet handed out (I6). */
   reading: Record<Lane, number> | undefined
-  /** What events are judged by from now on; undefined: nobody has said so since the start. */
-  schemas: SchemasUsed | undefined
+  /** What events are judged by, behind what they were judged by since the last write, in order, the newest last: each may have judged one that is in line. */
+  schemas: SchemasUsed[]
   /** Positions whose release may or may not have landed before a reload. */
   doubtful: Set<number>
   /** Where the lanes began that were read again after a recount: the sum of both positions, which only grows. */

@@ -69,7 +69,7 @@ export class Engine implements Outbox {
       removal: undefined,
       reading: undefined,
       doubtful: new Set(),
-      schemas: undefined,
+      schemas: [],
       readAgainFrom: undefined,
       diskFreeBytes: Infinity,
       lastReportMs: 0,
@@ -153,7 +153,7 @@ export class Engine implements Outbox {
 
   judgedBy(schemas: SchemasUsed): Promise<void> {
     if (this.#core.closing.aborted) return Promise.reject(closedError())
-    this.#core.schemas = schemas
+    this.#core.schemas.push(schemas)
     return this.#commands.submit({ kind: 'schemas' })
   }
 
@@ -233,7 +233,7 @@ export class Engine implements Outbox {
     const asked = (kind: Command['kind']): boolean => commands.some((command) => command.kind === kind)
     if (asked('recount') || (asked('housekeep') && runDry(core))) await recountInto(core, draft)
     // In front of whatever this write takes: none of it is older than what it is judged by.
-    enterSchemas(core, draft)
+    const named = enterSchemas(core, draft)
     for (const command of commands) {
       switch (command.kind) {
         case 'append':
@@ -273,6 +273,8 @@ export class Engine implements Outbox {
       state.lanes.advance('normal', draft.evictedTo('normal', state.lanes) + 1)
     }
     // Only now that the write has landed does anything that lives on change, or anybody hear of it.
+    // The newest stays: a head that is made anew is to learn it.
+    core.schemas.splice(0, Math.max(0, named - 1))
     this.#clockRecord.landed()
     for (const { position } of released) handed.releasing.delete(position)
     admitted.settle()

@@ -37,14 +37,17 @@ export function appendSystemEvent(core: Core, draft: Draft, type: string, data: 
 }
 
 /**
- * Says in the ledger which schemas events are judged by, if that is something else than was said last. The head learns it in the same write (I2);
- * a head that was made anew after damage knows nothing, and it is said again.
+ * Says in the ledger which schemas events are judged by, each that is something else than was said before it: one that is no longer in use may
+ * have judged what is in line. The head learns the newest in the same write (I2); a head that was made anew after damage knows nothing, and it
+ * is said again. Answers how many of them need not be looked at again once the write has landed.
  */
-export function enterSchemas(core: Core, draft: Draft): void {
-  const { schemas } = core
-  if (schemas === undefined || isSameUse(schemas, draft.head.schemas ?? noSchemasUsed)) return
-  appendSystemEvent(core, draft, schemasType, schemas)
-  draft.head.schemas = schemas
+export function enterSchemas(core: Core, draft: Draft): number {
+  for (const schemas of core.schemas) {
+    if (isSameUse(schemas, draft.head.schemas ?? noSchemasUsed)) continue
+    appendSystemEvent(core, draft, schemasType, schemas)
+    draft.head.schemas = schemas
+  }
+  return core.schemas.length
 }
 
 /** Reports undelivered ranges of one epoch, if there are any. */

@@ -127,6 +127,46 @@ describe('tidegate schema views', () => {
     expect(row?.has).toBe(true)
   })
 
+  test('keeps the rights to its columns, and what was taken away stays so', async () => {
+    const rights = async (): Promise<unknown> =>
+      (
+        await admin.query(
+          `select has_table_privilege('tidegate_reader', view, 'select') as reader, has_table_privilege('tidegate_module', view, 'select') as module,
+            has_column_privilege('tidegate_auditor', view, 'device', 'select') as device, has_column_privilege('tidegate_auditor', view, 'time', 'select') as time
+           from (values ('reading.com_acme_room')) as _ (view)`,
+        )
+      )[0]
+    await apply({ 'com.acme.room/1.json': of('t', 'u') })
+    await admin.query('grant select (device, t) on reading.com_acme_room to tidegate_auditor')
+    await admin.query('revoke select on reading.com_acme_room from tidegate_reader')
+    const wanted = { reader: false, module: true, device: true, time: false }
+    // A column more is a replacement, one less a drop.
+    expect(await apply({ 'com.acme.room/1.json': of('t', 'u', 'v') })).toEqual(['replaced com_acme_room'])
+    expect(await rights()).toEqual(wanted)
+    expect(await apply({ 'com.acme.room/1.json': of('u') })).toEqual(['replaced com_acme_room'])
+    expect(await rights()).toEqual(wanted)
+  })
+
+  test('a description that PostgreSQL cannot hold is in nobody’s way', async () => {
+    const type = String.raw`description: "of a\0 room\uD800"`
+    expect(await apply({ ...room, 'com.acme.room/type.yaml': `${type}\n` })).toEqual(['made com_acme_room'])
+  })
+
+  test('gives up where somebody reads a view for longer than it waits, and can be run again', async () => {
+    await apply({ ...room, ...door })
+    const client = await admin.connect()
+    try {
+      await client.query('begin')
+      await client.query('select from reading.com_acme_room')
+      await expect(apply({ 'com.acme.room/1.json': of('u'), ...door })).rejects.toMatchObject({
+        code: 'DATABASE_LOCKED',
+        retryable: true,
+      })
+    } finally {
+      client.release(true)
+    }
+  })
+
   test('two at once come one after the other', async () => {
     const both = await Promise.all([apply({ ...room, ...door }), apply({ ...room, ...door })])
     expect(new Set(both.map((changes) => changes[0]?.split(' ')[0]))).toEqual(new Set(['made', 'unchanged']))
@@ -198,6 +238,16 @@ describe('on the command line', () => {
       changes: [{ what: 'unchanged', name: 'com_acme_door' }, { what: 'unchanged' }],
       views: [{ columns: [{ name: 'opened', kind: 'double', path: '/opened' }] }, {}],
     })
+  })
+
+  test('it says what a type is called now of which another has taken the name away', async () => {
+    const database = ['--database', urlAs('owner', url)]
+    await views(...database)
+    mkdirSync(join(dir, 'com.acme-room'))
+    writeFileSync(join(dir, 'com.acme-room', '1.json'), JSON.stringify(of('t')))
+    expect(await views(...database)).toMatch(
+      /^removed +reading\.com_acme_room {2}com\.acme\.room, which is reading\.com_acme_room_[0-9a-f]{6} now$/m,
+    )
   })
 
   test('--registry makes them of what is applied to the database, and not of a folder', async () => {

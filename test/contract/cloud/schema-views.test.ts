@@ -11,6 +11,7 @@ import { typedViews, type TypedView } from '../../../cloud/schemas/views/view.ts
 import { applyViews } from '../../../cloud/schemas/views/views-postgres.ts'
 import type { Event } from '../../../src/contract/event.ts'
 import { readSchemas, usableSchemas } from '../../../src/schemas/folder.ts'
+import { createFormatTests } from '../../../src/schemas/formats.ts'
 import { registryOf } from '../../../src/schemas/registry.ts'
 import { loadUpcasts } from '../../../src/schemas/upcast/folder.ts'
 import { createReadAs } from '../../../src/schemas/upcast/read-as.ts'
@@ -98,6 +99,15 @@ async function rowsOf(
     [epoch],
   )
   return rows.map(({ row }) => row)
+}
+
+/** Data as a view reads it; it can be printed as well. */
+async function dataOf(text: string): Promise<unknown> {
+  const [row] = await database.query<{ data: unknown }>(
+    `select tidegate.event_data($1::json) as data, tidegate.event_data($1::json)::text as printed`,
+    [`{"data":${text}}`],
+  )
+  return row?.data
 }
 
 /** As PostgreSQL has it: no U+0000 and no half of a pair. */
@@ -212,7 +222,7 @@ describe('views of event types', () => {
     await applyViews(database, [view], options)
     const strange = [
       '"\\u0000"', '"a\\u0000\\u0000b"', '"\\ud800"', '"\\udc00\\ud800"', '"\\\\ud83d\\ude00"', '"\\\\u0000"', '"\\\\\\u0000"',
-      '"\\ud83d\\ude00\\ude00"', '1e400', '-1e400', '1e-400', '1e140000', '1e-20000', '-0', '99999999999999999999999', '1.5', '9223372036854775808',
+      '"\\ud83d\\ude00\\ude00"', '1e400', '-1e400', '1e-400', '1e140000', '-1E+00140000', '1e-20000', '["1e5000",1e5000,"\\"",-1e-5000]', `1${'0'.repeat(140_000)}`, `0.${'1'.repeat(20_000)}`, '-0', '99999999999999999999999', '1.5', '9223372036854775808',
       'null', 'true', '[]', '{}', '{"\\u0000": 1}', '"2026-02-30T00:00:00Z"', '"0000-01-01T00:00:00Z"', '"2016-12-31T23:59:60Z"', '"x"',
       `${'['.repeat(4_000)}${']'.repeat(4_000)}`,
     ] // prettier-ignore
@@ -248,6 +258,12 @@ describe('views of event types', () => {
         documents.map((dataText) => ({ dataschema, dataText })),
       )
       expect(rows.length).toBe(documents.length)
+      const lost = rows.flatMap(({ data }, index) => {
+        const text = documents[index] as string
+        const isKept = !text.includes('neighbour') || (data as Row | null)?.['neighbour'] === 7
+        return isKept || dataschema !== `${climate}/3` ? [] : [text.slice(0, 60)]
+      })
+      expect(lost).toEqual([])
     }
     const [row] = await rowsOf(view, [
       {
@@ -256,6 +272,57 @@ describe('views of event types', () => {
       },
     ])
     expect(row).toMatchObject({ temperature: 20, note: 'a\ufffdb\ufffd', on: null })
+  })
+
+  test('a number that no program reads as one is null or 0, and a small document is not made a large one (G7)', async () => {
+    expect(await dataOf(`[${'1e131071,'.repeat(9_000)}1]`)).toHaveLength(9_001)
+    expect(await dataOf('[1e5000,-1E+05000,1e-5000,-2.5e-99999,1e0002,1e999999999, 3]')).toEqual(
+      [null, null, 0, 0, 100, null, 3],
+    ) // prettier-ignore
+    const texts = { 'a1e5000,': ['x\\"1e5000,', '1e5000', '\\', '[1e5000]'], b: 1 }
+    expect(await dataOf(`[${JSON.stringify(texts)},1e5000]`)).toEqual([texts, null])
+    expect(await dataOf(`["\\u0000",1e5000,1${'0'.repeat(140_000)},"1${'0'.repeat(500)}",1]`)).toEqual(
+      ['\ufffd', null, null, `1${'0'.repeat(500)}`, 1],
+    ) // prettier-ignore
+  })
+
+  test('every date-time that the check accepts is read, as the days of PostgreSQL go', async () => {
+    const times = {
+      '2026-01-02T03:04:05Z': '2026-01-02T03:04:05.000Z',
+      '2026-01-02t03:04:05.25z': '2026-01-02T03:04:05.250Z',
+      '2026-01-02T03:04:05+23:59': '2026-01-01T03:05:05.000Z',
+      '2026-01-02T03:04:05-16:00': '2026-01-02T19:04:05.000Z',
+      '2026-01-02T03:04:05+0530': '2026-01-01T21:34:05.000Z',
+      '2026-01-02 03:04:05-05': '2026-01-02T08:04:05.000Z',
+      [`2026-01-02T03:04:05.${'5'.repeat(400)}Z`]: '2026-01-02T03:04:05.555Z',
+      '2016-12-31T23:59:60Z': '2017-01-01T00:00:00.000Z',
+    }
+    const isDateTime = createFormatTests().get('date-time')
+    for (const [text, wanted] of Object.entries(times)) {
+      expect([text, isDateTime?.(text)]).toEqual([text, true])
+      const [row] = await database.query<{ at: Date | null }>(
+        'select tidegate.typed_instant(to_jsonb($1::text)) as at',
+        [text],
+      )
+      expect([text, row?.at?.toISOString().slice(0, 23)]).toEqual([text, wanted.slice(0, 23)])
+    }
+  })
+
+  test('what a session has set changes nothing', async () => {
+    const client = await database.connect()
+    try {
+      await client.query('set standard_conforming_strings = off')
+      const { rows } = await client.query<{ data: unknown }>(
+        'select tidegate.event_data($1::json) as data, tidegate.typed_instant($2) as at',
+        ['{"data":["\\u0000",1e5000,"\\\\u0000"]}', '"2026-01-02T03:04:05Z"'],
+      )
+      expect(rows[0]).toMatchObject({
+        data: ['\ufffd', null, '\\u0000'],
+        at: new Date('2026-01-02T03:04:05Z'),
+      })
+    } finally {
+      client.release(true)
+    }
   })
 
   test('what cannot be brought forward in SQL has no values, and stands there', async () => {

@@ -1,7 +1,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { type AddressInfo } from 'node:net'
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { expect, onTestFinished, test } from 'vitest'
 import { askForSnapshot, type SnapshotServer } from '../../../edge/schemas/snapshot-https.ts'
 import { Schemas } from '../../../edge/schemas/schemas.ts'
@@ -152,7 +152,13 @@ async function following(unknownTypes: 'accept' | 'reject' = 'accept') {
     schemas.follow(() => {})
     return schemas
   }
-  return { signer, registry, asked, clock, start }
+  /** Of a second signer, whose key is not known before `trust`. */
+  const addKey = () => {
+    const successor = place.signer('successor')
+    const trust = (): void => appendFileSync(signer.publicFile, readFileSync(successor.publicFile))
+    return { ...successor, trust }
+  }
+  return { signer, registry, asked, clock, start, addKey }
 }
 
 test('a gateway takes what the registry signs, keeps it, and starts with it while nobody answers', async () => {
@@ -174,14 +180,15 @@ test('a gateway takes what the registry signs, keeps it, and starts with it whil
   await second.close()
 })
 
-test('what was refused is not fetched again, and a question under way ends with the gateway', async () => {
+test('what was refused as older is not fetched again, and confirms nothing; a question under way ends with the gateway', async () => {
   const { signer, registry, asked, clock, start } = await following()
   const schemas = await start()
   Object.assign(registry, { bytes: signer.sign(1, schemaFiles({ 1: 1 })), etag: '"other"' })
   await clock.until(() => schemas.seen().refused.older === 1)
-  const before = asked.length
-  await clock.until(() => asked.length === before + 2)
-  expect(schemas.seen().refused.older).toBe(1)
+  const confirmedMs = Number(schemas.seen().confirmedMs)
+  const atMs = clock.monotonicMs()
+  await clock.until(() => schemas.seen().refused.older === 3)
+  expect(schemas.seen().confirmedMs).toBe(confirmedMs + clock.monotonicMs() - atMs)
   expect(asked.at(-1)?.headers['if-none-match']).toBe('"other"')
   expect(schemas.check(climate, { data: { t: 50 } })).toMatchObject({
     ok: true,
@@ -189,6 +196,23 @@ test('what was refused is not fetched again, and a question under way ends with 
   const last = schemas.reload()
   await schemas.close()
   await last
+})
+
+test('what is signed by a key that comes later, and what came damaged, is fetched again under the same ETag', async () => {
+  const { signer, registry, clock, start, addKey } = await following()
+  const schemas = await start()
+  const successor = addKey()
+  Object.assign(registry, { bytes: successor.sign(2, schemaFiles({ 1: 100, 2: 200 })), etag: '"2"' })
+  await clock.until(() => schemas.seen().refused.invalid === 2)
+  expect(schemas.seen().used.revision).toBe(1)
+  successor.trust()
+  await clock.until(() => schemas.seen().used.revision === 2)
+  const sound = signer.sign(3, schemaFiles({ 1: 100, 3: 200 }))
+  Object.assign(registry, { bytes: sound.subarray(0, 100), etag: '"3"' })
+  await clock.until(() => schemas.seen().refused.invalid > 2)
+  registry.bytes = sound
+  await clock.until(() => schemas.seen().used.revision === 3)
+  await schemas.close()
 })
 
 test('a fleet asks at moments of its own, and ever less often while nobody answers', async () => {

@@ -96,6 +96,31 @@ describe('from a folder', () => {
   })
 })
 
+test('a folder that is emptied, or half copied, turns no device away: it is told, and what was in force stays', async () => {
+  const place = schemaPlace()
+  for (const [name, text] of schemaFiles({ 1: 100, 2: 200 })) place.write(`schemas/${name}`, text)
+  const { schemas, codes, note } = await load(
+    { kind: 'folder', folder: place.at('schemas') },
+    { unknownTypes: 'reject' },
+  )
+  schemas.follow(note)
+  rmSync(place.at(`schemas/${climate}/2.json`))
+  await schemas.reload()
+  rmSync(place.at(`schemas/${climate}`), { recursive: true })
+  await schemas.reload()
+  expect(codes()).toEqual(['SCHEMA_FOLDER', 'SCHEMA_FOLDER'])
+  expect(became(schemas, 150)).toBe(`${climate}/2`)
+  // Sound but for what its lock names and has not come yet.
+  for (const [name, text] of schemaFiles({ 1: 100, 2: 200, 3: 300 })) place.write(`schemas/${name}`, text)
+  place.write('schemas/schemas.lock', `${'0'.repeat(64)}  ${climate}/4.json\n`)
+  await schemas.reload()
+  expect(schemas.seen()).toMatchObject({ changes: 0, refused: { unusable: 3 } })
+  rmSync(place.at('schemas/schemas.lock'))
+  await schemas.reload()
+  expect(became(schemas, 250)).toBe(`${climate}/3`)
+  await schemas.close()
+})
+
 describe('from a snapshot in a file', () => {
   test('it is used from when it comes, kept, and used at the next start without it', async () => {
     const { place, signer, origin, put } = withFile()
@@ -167,6 +192,18 @@ describe('from a snapshot in a file', () => {
     const { schemas, codes } = await load(origin())
     expect(codes()).toEqual(['SCHEMA_SNAPSHOT_OLDER'])
     expect(became(schemas, 50)).toBe(`${climate}/1`)
+    await schemas.close()
+  })
+
+  test('a kept one that is proven and cannot be used lets nothing older in', async () => {
+    const { signer, origin, put, place } = withFile()
+    const routes: Route[] = [{ topic: 'a', action: 'event', type: climate, schemaVersion: 1 }]
+    place.write('data/schemas.snapshot', signer.sign(5, schemaFiles({ 2: 200 })))
+    put(signer.sign(4, schemaFiles({ 1: 1 })))
+    await expect(load(origin(), { routes })).rejects.toMatchObject({ code: 'SCHEMA_SNAPSHOT_MISSING' })
+    put(signer.sign(6, schemaFiles({ 1: 100 })))
+    const { schemas } = await load(origin(), { routes })
+    expect(schemas.seen().used.revision).toBe(6)
     await schemas.close()
   })
 

@@ -90,9 +90,9 @@ export const mutations: readonly Mutation[] = [
     removed:
       'that schemas are named in front of whatever is judged by them: they are named with the write after the next',
     file: 'edge/outbox/writer/engine.js',
-    find: 'this.#core.schemas = schemas;',
+    find: 'this.#core.schemas.push(schemas);',
     replace:
-      "return this.#commands.submit({ kind: 'schemas' }).then(() => { this.#core.schemas = schemas; return this.#commands.submit({ kind: 'schemas' }); });",
+      "return this.#commands.submit({ kind: 'schemas' }).then(() => { this.#core.schemas.push(schemas); return this.#commands.submit({ kind: 'schemas' }); });",
     breaks: ['G8'],
     seed: 17,
   },

@@ -162,6 +162,28 @@ test('a group whose devices wait for a schema until there is no room waits itsel
     )
 })
 
+test('an instance that could not count yet what waits makes no letter for want of room: the broker keeps what comes (G5)', async () => {
+  const { start, post, storage, clock, broker } = reading()
+  const bounds = { concurrency: 1, devicesMax: 2, eventsMax: 2, eventsMaxPerDevice: 100 }
+  const first = start(known, 3_600_000, bounds)
+  post('newest', 3, { celsius: 0 })
+  await settled()
+  await clock.advance(1_000)
+  const closing = first.pipeline.close(0)
+  await clock.advance(1)
+  await closing
+  await first.deliveries.close()
+  storage.down = true
+  const { pipeline } = start(known, 3_600_000, bounds)
+  await settled()
+  for (let at = 1; at < 20; at++) post('newest', 3, { celsius: at })
+  storage.down = false
+  for (let second = 0; second < 30; second++) await clock.advance(1_000)
+  expect(storage.dead()).toEqual([])
+  expect(pipeline.heldBy?.code).toBe('SCHEMA_AWAITED')
+  expect(broker.depth).toBeGreaterThan(10)
+})
+
 test('a device that waits for a schema, and then catches up, has a tenth of the room, whatever another device has (G7)', async () => {
   const { start, post, handed, storage, clock } = reading()
   const bounds = { concurrency: 1, devicesMax: 4, eventsMax: 200, eventsMaxPerDevice: 2 }

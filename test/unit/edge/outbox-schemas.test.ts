@@ -59,6 +59,19 @@ test('schemas take their place in front of all that is submitted after they were
   expect((await ledger()).split(' ').indexOf('[2]')).toBeLessThan((await ledger()).split(' ').indexOf('e4'))
 })
 
+test('schemas that were in use between two writes are named too: they have judged what is in line (G8)', async () => {
+  await outbox.judgedBy(snapshot(1))
+  const held = outbox.append(submission('a', 'e1'))
+  await Promise.resolve()
+  const second = outbox.judgedBy(snapshot(2))
+  const judged = outbox.append(submission('a', 'e2'))
+  const back = outbox.judgedBy(snapshot(1))
+  await Promise.all([held, second, judged, back, outbox.append(submission('a', 'e3'))])
+  const said = (await ledger()).split(' ')
+  expect(said.filter((text) => text.startsWith('['))).toEqual(['[1]', '[2]', '[1]'])
+  expect(said.indexOf('[2]')).toBeLessThan(said.indexOf('e2'))
+})
+
 test('the same schemas are named once, over starts; others, and none any more, are named anew', async () => {
   await outbox.judgedBy(noSchemasUsed)
   await outbox.judgedBy(snapshot(1))

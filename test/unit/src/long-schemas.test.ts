@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import { CodeGen } from 'ajv/dist/compile/codegen/index.js'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { compileVersions, type Validate } from '../../../src/schemas/compiler.ts'
 
 function validateOf(schema: unknown): Validate {
@@ -21,6 +22,26 @@ describe('a long schema', () => {
     const validate = validateOf({ required: ['kind'], oneOf: branches })
     expect(validate.first({ kind: 7 })).toBeUndefined()
     expect(validate.first({ kind: -1 })).toMatchObject({ ofAlternative: true })
+  })
+
+  test('is not made better than it is for a short one either that refers to it (G7)', () => {
+    const branches = Array.from({ length: 1_500 }, (_, n) => ({ properties: { kind: { const: n } } }))
+    const long = { $id: 'urn:acme:long', required: ['kind'], anyOf: branches }
+    // Who looks at schemas is made once, and well.
+    validateOf({ type: 'number' })
+    const optimize = vi.spyOn(CodeGen.prototype, 'optimize')
+    onTestFinished(() => optimize.mockRestore())
+    const { faults, validators } = compileVersions(
+      new Map<number, unknown>([
+        [1, long],
+        [2, { $ref: 'urn:acme:long' }],
+      ]),
+    )
+    expect(faults).toEqual(new Map())
+    expect(validators.get(2)?.first({ kind: 7 })).toBeUndefined()
+    expect(new Set(optimize.mock.calls.flat())).toEqual(new Set([0]))
+    validateOf({ type: 'string' })
+    expect(optimize).toHaveBeenLastCalledWith(1)
   })
 
   test('that is nested too deeply is refused by what it is, and not by what the engine says', () => {

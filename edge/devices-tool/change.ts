@@ -48,19 +48,28 @@ async function withNewPassword(
   return password
 }
 
+/** Each waits for its turn by itself. */
+const attemptsMax = 10
+
 async function changing(
   file: string,
   clock: Time,
   change: (users: Map<string, string>) => void,
 ): Promise<void> {
-  const lock = await lockUsers(file, clock)
-  try {
-    const users = new Map(await usersIn(file))
-    change(users)
-    await lock.confirm()
-    await saveUsers(file, users)
-  } finally {
-    await lock.release()
+  for (let attempt = 1; ; attempt++) {
+    const lock = await lockUsers(file, clock)
+    try {
+      const users = new Map(await usersIn(file))
+      change(users)
+      await lock.confirm()
+      await saveUsers(file, users)
+      return
+    } catch (error) {
+      // Whoever took a leftover away may have taken this one's lock for it: nothing is written yet, and it is done again.
+      if (codeOf(error) !== 'USERS_LOCKED' || attempt === attemptsMax) throw error
+    } finally {
+      await lock.release()
+    }
   }
 }
 

@@ -26,6 +26,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,
   asyncapi: async () => (await import('./asyncapi/command.ts')).registerAsyncapiCommand,
   new: async () => (await import('../cloud/scaffolding/command.ts')).registerNewCommand,
+  devices: async () => (await import('../edge/devices-tool/command.ts')).registerDevicesCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,
   simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,

@@ -15,6 +15,10 @@ import {
 import type { ClientTls } from '../src/settings/client-tls.ts'
 import { loadDecoders } from './admission/codecs/route-decoders.ts'
 import type { EdgeConfig } from './config.ts'
+import { isLoopback } from '../src/listen.ts'
+import { inClear, listenersOf, type NamedListener } from './listeners.ts'
+import { listenerName } from './mqtt/entrance/gate.ts'
+import { loadUsers } from './users/users-file.ts'
 import { opennessOf, unwritable } from './data-folder.ts'
 import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
 import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
@@ -50,7 +54,8 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
       ? [{ what: 'routes', look: () => seenDecoders(config) }]
       : []),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
-    { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
+    ...(mqtt.users === undefined ? [] : [{ what: 'mqtt.users', look: () => seenUsers(config) }]),
+    ...listenersOf(config).map((one) => ({ what: one.key, look: () => seenListener(running, one) })),
     { what: 'ops.port', look: () => seenPortOf(running, ops, 'the ops endpoint') },
     {
       what: 'uplink.url',
@@ -84,6 +89,15 @@ async function seenLists(crl: string, { mqtt: { tls } }: EdgeConfig, now: Date):
 function seenDenied({ mqtt: { tls } }: EdgeConfig): Seen {
   const { devices, serials } = loadDeniedOf(tls)
   return { text: `${devices.size} devices and ${serials.size} serial numbers` }
+}
+
+/** @throws TidegateError `USERS_*` */
+async function seenUsers({ mqtt: { users = '' } }: EdgeConfig): Promise<Seen> {
+  const devices = await loadUsers(users)
+  const { mode } = await stat(users)
+  const text = `${devices.size} devices have a password`
+  if ((mode & 0o077) === 0) return { text }
+  return { text: `${text}; others may read their hashes: chmod 600 ${users}`, warning: true }
 }
 
 /** A fault of the files themselves has been told there. */
@@ -140,6 +154,12 @@ async function nearestExisting(folder: string): Promise<string> {
     if (codeOf(error) !== 'ENOENT' || dirname(folder) === folder) return folder
     return nearestExisting(dirname(folder))
   }
+}
+
+async function seenListener(running: boolean, listener: NamedListener): Promise<Seen> {
+  const seen = await seenPortOf(running, listener, listenerName(listener))
+  if (listener.tls || isLoopback(listener.host)) return seen
+  return { text: `${seen.text}; ${inClear(listener)}`, warning: true }
 }
 
 async function seenPortOf(

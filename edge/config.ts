@@ -13,6 +13,7 @@ import { profileFaults } from './admission/profiles.ts'
 import { routeFaults } from './admission/routes/route-faults.ts'
 import { routeActions } from './admission/routes/routes.ts'
 import { filterFault } from './admission/routes/topics.ts'
+import { listener, listenersFaults } from './listeners.ts'
 import { schemaPaths, schemaSettings } from './schemas/settings.ts'
 
 const count = (fallback: number, max = 1_000_000_000): z.ZodDefault<z.ZodInt> =>
@@ -93,6 +94,8 @@ const mqtt = z.strictObject({
   host: z.string().default('0.0.0.0'),
   port: port(8883),
   tls,
+  listeners: z.array(listener).max(16).default([]),
+  users: file.optional(),
   connectionsMax: count(10_000, 1_000_000),
   connectionsPerDeviceMax: count(8),
   handshakeTimeout: duration('10s', { min: '100ms', max: '10m' }),
@@ -240,6 +243,10 @@ export const edgeConfigSchema = z
     path: ['events', 'payloadBytesMax'],
     message: 'must be below mqtt.packetBytesMax, or nothing over it could be quarantined',
   })
+  .superRefine(({ mqtt }, context) => {
+    for (const { path, message } of listenersFaults(mqtt))
+      context.addIssue({ code: 'custom', path: ['mqtt', ...path], message })
+  })
   .superRefine(({ mqtt, profiles }, context) => {
     const all = Object.entries(profiles).map(([name, { limits = {} }]) => ({
       path: ['profiles', name],
@@ -274,7 +281,11 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
   return {
     ...config,
     dataDir: absolute(config.dataDir),
-    mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
+    mqtt: {
+      ...mqtt,
+      tls: tlsPaths(mqtt.tls),
+      ...(mqtt.users !== undefined && { users: absolute(mqtt.users) }),
+    },
     routes: config.routes.map((route) => ({
       ...route,
       schema: typeof route.schema === 'string' ? absolute(route.schema) : route.schema?.map(absolute),

@@ -54,7 +54,10 @@ export interface EdgeParts {
 }
 
 export interface StartedEdge {
+  /** Of the first listener. */
   mqttPort: number
+  /** Of each listener, in their order. */
+  mqttPorts: readonly number[]
   opsPort: number
   /** Reads the files of `mqtt.tls` again, ends the connections of those who may no longer come in, and reads schemas again, or asks for them. Never rejects. */
   reload: () => Promise<void>
@@ -68,7 +71,7 @@ export interface StartedEdge {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `SCHEMA_SNAPSHOT`, `SCHEMA_SNAPSHOT_MISSING`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
+ * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `USERS_*`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `SCHEMA_SNAPSHOT`, `SCHEMA_SNAPSHOT_MISSING`, `PAYLOAD_SCHEMA`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(
@@ -110,8 +113,7 @@ export async function runEdge(
 
     const lists = listsFollower(config, trust)
     const reached = { ...exchangeSettings(config), ...surroundings, tls: tls.uplink, gateway, lists }
-    const exchange = rabbitExchange(reached)
-    const carried = { ...surroundings, outbox, exchange, observer: ops.forwarder }
+    const carried = { ...surroundings, outbox, exchange: rabbitExchange(reached), observer: ops.forwarder }
     const forwarding = background(
       (until) => forward({ ...forwarderSettings(config), ...carried }, until),
       (error) => failed.abort(error),
@@ -121,9 +123,10 @@ export async function runEdge(
     const ingest = createIngest({ ...way, ...surroundings, outbox, observer: ops.broker })
     const devices = { trust, rules: way.rules, ingest, observer: ops.broker }
     const broker = scope.own(await startBroker({ ...brokerSettings(config), ...surroundings, ...devices }))
-    ops.listening(broker.port)
-    log.info({ mqttPort: broker.port, opsPort: opsServer.port, dataDir }, 'the edge is running')
-    onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port, reload: reloading(trust, schemas) })
+    ops.listening(broker.ports)
+    const ports = { mqttPort: broker.port, mqttPorts: broker.ports, opsPort: opsServer.port }
+    log.info({ ...ports, dataDir }, 'the edge is running')
+    onStarted?.({ ...ports, reload: reloading(trust, schemas) })
 
     await aborted(stopping)
     failed.signal.throwIfAborted()

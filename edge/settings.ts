@@ -5,6 +5,7 @@ import type { AdmissionOptions } from './admission/admission.ts'
 import type { DecodeBounds } from './admission/codecs/decode.ts'
 import { createProfiles } from './admission/profiles.ts'
 import type { EdgeConfig } from './config.ts'
+import { listenersOf } from './listeners.ts'
 import type { BrokerOptions } from './mqtt/broker-aedes.ts'
 import type { TrustFiles } from './mqtt/trust/files.ts'
 import type { TrustOptions } from './mqtt/trust/trust.ts'
@@ -146,9 +147,9 @@ export function trustSettings(config: EdgeConfig): Pick<TrustOptions, 'files' | 
 }
 
 /** Lists that came down are gone by for as long as they are asked for. */
-export function trustFiles({ dataDir, mqtt: { tls }, uplink }: EdgeConfig): TrustFiles {
+export function trustFiles({ dataDir, mqtt: { tls, users }, uplink }: EdgeConfig): TrustFiles {
   const { crlStale: _, ...files } = tls
-  return { ...files, published: uplink.lists ? join(dataDir, 'lists.json') : undefined }
+  return { ...files, users, published: uplink.lists ? join(dataDir, 'lists.json') : undefined }
 }
 
 type BrokerSettings = Omit<
@@ -156,12 +157,12 @@ type BrokerSettings = Omit<
   'trust' | 'rules' | 'ingest' | 'observer' | 'clock' | 'random' | 'log'
 >
 
-export function brokerSettings({ dataDir, mqtt, profiles }: EdgeConfig): BrokerSettings {
+export function brokerSettings(config: EdgeConfig): BrokerSettings {
+  const { dataDir, mqtt, profiles } = config
   const profileOf = createProfiles(profiles)
   return {
     sessionsFolder: join(dataDir, 'sessions'),
-    host: mqtt.host,
-    port: mqtt.port,
+    listeners: listenersOf(config),
     connectionsMax: mqtt.connectionsMax,
     connectionsPerDeviceMax: mqtt.connectionsPerDeviceMax,
     handshakesMax: mqtt.handshakes.max,

@@ -5,6 +5,7 @@ import { isLoopback } from '../src/listen.ts'
 import { type ClientTls, ClientTlsFiles, loadClientTls } from '../src/settings/client-tls.ts'
 import type { KeyPair } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
+import { inClear, listenersOf } from './listeners.ts'
 import { trustFiles } from './settings.ts'
 import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
 import { type Trust, trustParts } from './mqtt/trust/trust.ts'
@@ -33,7 +34,9 @@ export function developmentCaWarning(
   { mqtt }: EdgeConfig,
   { issuer }: Pick<KeyPair, 'issuer'>,
 ): string | undefined {
-  const open = !isLoopback(mqtt.host) && issuer.includes('Tidegate development CA')
+  const open =
+    [mqtt, ...mqtt.listeners].some(({ host }) => !isLoopback(host)) &&
+    issuer.includes('Tidegate development CA')
   return open ? 'of a development CA, for trying out: see docs/CERTIFICATES.md' : undefined
 }
 
@@ -59,6 +62,9 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
     for (const warning of warnings) log.warn({ where }, warning)
   const warning = developmentCaWarning(config, mqtt.pair)
   if (warning !== undefined) log.warn({ code: 'DEVELOPMENT_CA', where: 'mqtt' }, `a certificate ${warning}`)
+  for (const listener of listenersOf(config))
+    if (!listener.tls && !isLoopback(listener.host))
+      log.warn({ code: 'LISTENER_IN_CLEAR', where: listener.key }, inClear(listener))
   return { mqtt, uplink }
 }
 

@@ -21,6 +21,7 @@ const attributeTexts: Readonly<Record<Exclude<keyof Event, 'edited'>, string>> =
   sequence: 'place in the ledger, contiguous from 1 within (gateway, epoch)',
   traceparent: 'W3C Trace Context',
   expirytime: 'RFC 3339; worthless after this',
+  authmethod: 'how the device was known to its gateway: password; absent: by its certificate',
   payloadformat: 'what the device wrote its payload in: avro, protobuf, cbor or messagepack; absent: JSON',
   payloadsha256: 'of that payload as it came: SHA-256, hexadecimal',
   payloadskipped: 'bytes of it that its schema does not know, and that are not in `data`; absent: none',

@@ -79,6 +79,7 @@ export function admittedReading(
     time,
     ...(dataschema !== undefined && { dataschema }),
     partitionkey: rejected.partitionkey,
+    ...(rejected.authmethod === 'password' && { authmethod: rejected.authmethod }),
     ...(rejection.format !== undefined && {
       payloadformat: rejection.format,
       payloadsha256: hash('sha256', bytes, 'hex'),

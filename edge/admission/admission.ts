@@ -3,6 +3,7 @@ import { monotonicFactory } from 'ulid'
 import { writeCandidate } from '../../src/contract/codec.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import {
+  type AuthMethod,
   type Candidate,
   deviceSource,
   eventIdPattern,
@@ -24,6 +25,8 @@ import type { SchemaCheck } from './schema-check.ts'
 export interface Message {
   /** The authenticated publisher. */
   deviceId: string
+  /** How it was authenticated; absent: by its certificate. */
+  authMethod?: AuthMethod | undefined
   topic: string
   payload: Buffer
   qos: 0 | 1 | 2
@@ -140,7 +143,7 @@ function accept(
   accepting: Accepting,
 ): Admitted {
   const { makeId, ruleOf, clockSkewMaxMs, timeAgeMaxMs } = accepting
-  const { deviceId, match, qos } = message
+  const { deviceId, authMethod, match, qos } = message
   const timeMs = reading.time === undefined ? undefined : msOf(reading.time)
   const implausible = timeMs !== undefined && isImplausible(timeMs, nowMs, clockSkewMaxMs, timeAgeMaxMs)
   // JSON leaves out what is undefined.
@@ -155,6 +158,7 @@ function accept(
     datacontenttype: 'application/json',
     dataschema,
     partitionkey: deviceId,
+    authmethod: authMethod === 'password' ? authMethod : undefined,
     traceparent: reading.traceparent,
     expirytime: reading.expirytime,
     ...(decoded && asItCame(message.payload, decoded)),
@@ -222,7 +226,7 @@ function idOf({ id, isCloudEvent }: Reading, { deviceId, topic, match }: Message
 }
 
 function reject(
-  { deviceId, topic, payload, match, qos }: Message,
+  { deviceId, authMethod, topic, payload, match, qos }: Message,
   { fault, id, decoded }: { fault: Fault; id?: string | undefined; decoded?: DecodedPayload | undefined },
   nowMs: number,
   { makeId, quarantineBytesMax }: Accepting,
@@ -230,7 +234,17 @@ function reject(
   const time = new Date(nowMs).toISOString()
   const { decode, schemaVersion } = match.route
   const how = { format: decode?.format, decoded, schemaVersion }
-  const rejected = { deviceId, topic, payload, type: match.type, id, ownId: makeId(nowMs), time, ...how }
+  const rejected = {
+    deviceId,
+    authMethod,
+    topic,
+    payload,
+    type: match.type,
+    id,
+    ownId: makeId(nowMs),
+    time,
+    ...how,
+  }
   const candidate = writeCandidate(quarantine(rejected, fault, quarantineBytesMax))
   return { submission: { candidate, lane: 'normal', qos }, rejected: fault }
 }

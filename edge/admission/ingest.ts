@@ -1,3 +1,4 @@
+import type { AuthMethod } from '../../src/contract/event.ts'
 import type { Clock } from '../../src/clock.ts'
 import { isAbort, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
@@ -14,6 +15,8 @@ import { Unrouted } from './unrouted.ts'
 
 export interface Publisher {
   deviceId: string
+  /** How it was authenticated; absent: by its certificate. */
+  authMethod?: AuthMethod | undefined
   /** Withdraws what waits for room. */
   signal: AbortSignal
   /** Absent for a will, whose connection is over. */
@@ -95,7 +98,7 @@ class OutboxIngest implements Ingest {
 
   async publish(publisher: Publisher, packet: Publish): Promise<Verdict> {
     const { routes, observer } = this.#options
-    const { deviceId } = publisher
+    const { deviceId, authMethod } = publisher
     const match = routes.match(deviceId, packet.topic)
     // As `TopicRules.mayPublish` has it, without matching twice.
     if (!match && !isOwnTopic(deviceId, packet.topic)) {
@@ -107,7 +110,7 @@ class OutboxIngest implements Ingest {
       // An empty retained message takes a retained one back [MQTT-3.3.1-10]; it says nothing itself.
       if (!packet.retain || payload.length > 0) {
         const { topic, qos } = packet
-        return await this.takeAll(publisher, [{ deviceId, topic, payload, qos, match }], () => {})
+        return await this.takeAll(publisher, [{ deviceId, authMethod, topic, payload, qos, match }], () => {})
       }
       observer.published('local', 1)
     } else if (match) {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
+  type AuthMethod,
   type Candidate,
   deviceSource,
   eventIdPattern,
@@ -40,6 +41,8 @@ export interface Fault {
 
 export interface RejectedMessage {
   deviceId: string
+  /** How it was authenticated; absent: by its certificate. */
+  authMethod?: AuthMethod | undefined
   topic: string
   payload: Buffer
   /** The type it would have had. */
@@ -68,7 +71,8 @@ const topicLengthMax = 256
  * and its payload: sent again, it is a duplicate like any other. One without is one event each time, like other readings.
  */
 export function quarantine(message: RejectedMessage, fault: Fault, quarantineBytesMax: number): Candidate {
-  const { deviceId, topic, payload, type, id, ownId, time, schemaVersion, format, decoded } = message
+  const { deviceId, authMethod, topic, payload, type, id, ownId } = message
+  const { time, schemaVersion, format, decoded } = message
   const rejection: Rejection = {
     reason: fault.reason,
     detail: legible(fault.detail, detailLengthMax),
@@ -90,6 +94,7 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
     time,
     datacontenttype: 'application/json',
     partitionkey: deviceId,
+    ...(authMethod === 'password' && { authmethod: authMethod }),
     data: rejection,
   }
 }

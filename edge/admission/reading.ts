@@ -120,7 +120,7 @@ const known = new Set(
 )
 /** Attributes by which the gateway says what only it knows; a device's own are dropped. */
 const reserved = new Set(
-  'gateway epoch sequence chain recordedtime partitionkey timestatus payloadformat payloadsha256 payloadskipped'.split(
+  'gateway epoch sequence chain recordedtime partitionkey timestatus authmethod payloadformat payloadsha256 payloadskipped'.split(
     ' ',
   ),
 )

@@ -14,7 +14,7 @@ import { FanOut } from './subscribers/fan-out-aedes.ts'
 import { FastPath } from './fast-path.ts'
 import { createHooks, distributeOnlyAllowed, follow, restoreSubscriptions } from './hooks-aedes.ts'
 import { keepAliveByReceipt } from './keep-alive-aedes.ts'
-import { type EntranceOptions, type Listener, startListener } from './listener.ts'
+import { type Entrance, type EntranceOptions, openEntrance } from './entrance/entrance.ts'
 import type { BrokerObserver } from './observer.ts'
 import { Publishing } from './publishing.ts'
 import { Reports } from './reports.ts'
@@ -24,7 +24,6 @@ import type { Rates } from './turns/turns.ts'
 import { unacknowledgedBy, unreadBy } from './subscribers/unsent.ts'
 
 export interface BrokerOptions extends EntranceOptions {
-  packetBytesMax: number
   /** Publishes of one connection that are not yet acknowledged. */
   inFlightMax: number
   /** What publishes of all connections that are not yet acknowledged may take in memory; and those of one device. */
@@ -42,7 +41,10 @@ export interface BrokerOptions extends EntranceOptions {
 }
 
 export interface Broker {
+  /** Of the first listener. */
   readonly port: number
+  /** Of each listener, in their order. */
+  readonly ports: readonly number[]
   /** Stops accepting, settles what is being admitted, publishes wills, closes. Idempotent. */
   close(): Promise<void>
 }
@@ -90,8 +92,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const fastPath = new FastPath({ ...options, publishing, audiences: [fanOut, sessions.kept] })
   try {
     const parts = { connections, aedes, fanOut, subscribing, fastPath, reports }
-    const listener = await startBrokerListener(options, parts)
-    return new RunningBroker({ ...options, listener, connections, aedes, wills, sessions })
+    const entrance = await openBrokerEntrance(options, parts)
+    return new RunningBroker({ ...options, entrance, connections, aedes, wills, sessions })
   } catch (error) {
     wills.withdraw()
     await closed(aedes)
@@ -190,7 +192,7 @@ function startBrokerWills(
   })
 }
 
-function startBrokerListener(
+function openBrokerEntrance(
   options: BrokerOptions,
   parts: {
     connections: Connections
@@ -200,14 +202,14 @@ function startBrokerListener(
     fastPath: FastPath
     reports: Reports
   },
-): Promise<Listener> {
+): Promise<Entrance> {
   const { connections, aedes, fanOut, subscribing, fastPath, reports } = parts
-  return startListener({
+  return openEntrance({
     ...options,
-    onConnection(socket, deviceId) {
-      connections.open(socket, deviceId, {
-        attach: () => answerer(aedes.handle(socket), fanOut, subscribing),
-        takerOf: (connection) => fastPath.takerOf(connection, socket),
+    onConnection(stream, entered) {
+      connections.open(stream, entered, {
+        attach: () => answerer(aedes.handle(stream), fanOut, subscribing),
+        takerOf: (connection) => fastPath.takerOf(connection, stream),
       })
     },
     onRefused: (reason, about) => reports.connectionRefused(reason, about),
@@ -223,7 +225,7 @@ function answerer(client: Client, fanOut: FanOut, subscribing: Subscribing): Ans
 }
 
 interface RunningParts {
-  listener: Listener
+  entrance: Entrance
   connections: Connections
   ingest: Pick<Ingest, 'settled'>
   aedes: Aedes
@@ -237,12 +239,14 @@ const settleMsMax = 3000
 
 class RunningBroker implements Broker {
   readonly port: number
+  readonly ports: readonly number[]
   readonly #parts: RunningParts
   #closing: Promise<void> | undefined
 
   constructor(parts: RunningParts) {
     this.#parts = parts
-    this.port = parts.listener.port
+    this.ports = parts.entrance.ports
+    this.port = this.ports[0] ?? 0
   }
 
   close(): Promise<void> {
@@ -250,8 +254,8 @@ class RunningBroker implements Broker {
   }
 
   async #close(): Promise<void> {
-    const { listener, connections, ingest, aedes, wills, sessions, clock } = this.#parts
-    listener.close()
+    const { entrance, connections, ingest, aedes, wills, sessions, clock } = this.#parts
+    entrance.close()
     connections.hold()
     const patience = new AbortController()
     await Promise.race([ingest.settled(), clock.sleep(settleMsMax, patience.signal).catch(() => {})])
@@ -260,7 +264,7 @@ class RunningBroker implements Broker {
     wills.withdraw()
     await ingest.settled()
     await closed(aedes)
-    listener.end()
+    entrance.end()
     await ingest.settled()
     await wills.settled()
     await sessions.close()

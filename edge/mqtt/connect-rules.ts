@@ -1,5 +1,5 @@
 import { limits } from '../../src/contract/event.ts'
-import type { ConnectionRefusal } from './identity.ts'
+import type { ConnectionRefusal } from './entrance/identity.ts'
 import type { TopicRules } from '../admission/routes/topics.ts'
 
 /** The MQTT 3.1.1 CONNACK return codes that we give (3.2.2.3). */

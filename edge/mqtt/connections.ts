@@ -1,10 +1,12 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../src/clock.ts'
+import type { AuthMethod } from '../../src/contract/event.ts'
 import type { Held, Publish } from '../admission/ingest.ts'
 import { RefusedConnect } from './connect-rules.ts'
 import { costOfPacketMin } from './door/costs.ts'
 import { guardReads } from './door/door.ts'
+import type { Entered } from './entrance/entrance.ts'
 import type { FrameLimits } from './door/frames.ts'
 import type { SubscriptionRequest } from './door/requests.ts'
 import type { TakenPublish, Taking } from './door/taken.ts'
@@ -13,6 +15,8 @@ import { type Rates, type Spent, type Turn, Turns } from './turns/turns.ts'
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
 export interface Connection {
   readonly deviceId: string
+  /** How its device was known when it came. */
+  readonly authMethod: AuthMethod
   /** Aborted when the connection is over: what still waits for room is withdrawn, the device keeps it. */
   readonly signal: AbortSignal
   /** Between CONNECT and CONNACK: nothing more is read. */
@@ -74,7 +78,7 @@ export interface Connections {
    */
   open<Topic>(
     socket: Duplex,
-    deviceId: string,
+    entered: Entered,
     parts: { attach: () => Answerer; takerOf: (connection: Connection) => Taker<Topic> },
   ): void
   of(client: { conn: Duplex }): Connection | undefined
@@ -145,6 +149,7 @@ class Unanswered {
 
 class GuardedConnection implements Connection {
   readonly deviceId: string
+  readonly authMethod: AuthMethod
   readonly signal: AbortSignal
   connecting = false
   refusal: RefusedConnect | undefined
@@ -162,11 +167,12 @@ class GuardedConnection implements Connection {
 
   constructor(
     socket: Duplex,
-    deviceId: string,
+    { deviceId, authMethod }: Entered,
     { signal, unanswered, turns }: { signal: AbortSignal; unanswered: Unanswered; turns: Turns },
   ) {
     this.#socket = socket
     this.deviceId = deviceId
+    this.authMethod = authMethod
     this.signal = signal
     this.#unanswered = unanswered
     this.#turn = turns.enter(deviceId, this.pull)
@@ -271,14 +277,14 @@ class GuardedConnections implements Connections {
 
   open<Topic>(
     socket: Duplex,
-    deviceId: string,
+    entered: Entered,
     { attach, takerOf }: { attach: () => Answerer; takerOf: (connection: Connection) => Taker<Topic> },
   ): void {
     const controller = new AbortController()
     // One listener per publish that waits; Node would warn at eleven.
     setMaxListeners(0, controller.signal)
     const parts = { signal: controller.signal, unanswered: this.#unanswered, turns: this.#turns }
-    const connection = new GuardedConnection(socket, deviceId, parts)
+    const connection = new GuardedConnection(socket, entered, parts)
     const taker = takerOf(connection)
     let answer: Answerer | undefined
     guardReads(socket, {

@@ -70,9 +70,10 @@ export class FastPath {
     socket: Duplex,
     publishes: readonly TakenPublish<EventTopic>[],
   ): Promise<void> {
-    const { deviceId } = connection
+    const { deviceId, authMethod } = connection
     const messages = publishes.map(({ topic: { topic, match }, payload, qos }): Message => ({
       deviceId,
+      authMethod,
       topic,
       payload,
       qos,

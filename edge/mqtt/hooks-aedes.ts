@@ -42,6 +42,8 @@ function preConnect({ connections, rules, makeId }: HooksParts): Hooks['preConne
     connection.refusal = connection.isTooOften
       ? new RefusedConnect('connects-rate', 3, 'the device connects more often than mqtt.limits lets it')
       : refusalOf(packet, connection.deviceId, rules)
+    // The event that it becomes says so, whenever that is.
+    if (packet.will) Object.assign(packet.will, { authMethod: connection.authMethod })
     packet.clientId = sessionName(connection.deviceId, packet.clientId || makeId())
     done(null, true)
   }

@@ -1,7 +1,7 @@
 import { type IngestObserver, silentIngestObserver } from '../admission/observer.ts'
 import { type SessionsObserver, silentSessionsObserver } from '../sessions/observer.ts'
 import { violationNames } from './door/violations.ts'
-import type { ConnectionRefusal } from './identity.ts'
+import type { ConnectionRefusal } from './entrance/identity.ts'
 import { standingFaults } from './trust/judgement.ts'
 import type { ReloadResult } from './trust/trust.ts'
 

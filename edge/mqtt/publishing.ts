@@ -119,10 +119,10 @@ export class Publishing {
     packet: PublishedPacket,
   ): Promise<Verdict> {
     const { ingest, unreleased } = this.#parts
-    const { deviceId, signal, isBridge } = connection
+    const { deviceId, authMethod, signal, isBridge } = connection
     // aedes says so itself when it has been queued for whoever is away.
     if (isBridge) packet.clientId = session.id
-    const admit = (): Promise<Verdict> => ingest.publish({ deviceId, signal, held }, packet)
+    const admit = (): Promise<Verdict> => ingest.publish({ deviceId, authMethod, signal, held }, packet)
     const settle = async (): Promise<void> => {
       await turn
       this.#parts.number(packet)

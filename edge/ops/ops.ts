@@ -33,7 +33,8 @@ export interface Ops {
   readonly broker: BrokerObserver
   readonly outbox: OutboxObserver
   readonly forwarder: ForwarderObserver
-  listening(port: number): void
+  /** Devices can connect, there. */
+  listening(ports: readonly number[]): void
   /** @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
   start(): Promise<OpsServer>
 }

@@ -24,7 +24,7 @@ export interface Readiness {
   uplinkChanged(up: boolean): void
   /** The uplink has proven something. */
   proved(): void
-  listening(port: number): void
+  listening(ports: readonly number[]): void
   checks(): Record<string, Check>
   /** Looks every so often, so that a first question after a quiet hour is answered rightly. */
   watch(): { stop(): void }
@@ -43,7 +43,7 @@ export function createReadiness(options: ReadinessOptions): Readiness {
   const { uplink, clock, stallAfterMs, reconnectMsMax, offlineMaxMs = Infinity } = options
   const progress = createUplinkProgress({ clock, downAfterMs: stallAfterMs + reconnectMsMax })
   let acceptedAtMs = clock.monotonicMs()
-  let port: number | undefined
+  let ports: readonly number[] | undefined
 
   function outboxCheck({ waiting, stuckMs, refusing, depth }: OutboxStats): Check {
     const stuck = refusing === 'device-share' ? 0 : stuckMs
@@ -67,9 +67,9 @@ export function createReadiness(options: ReadinessOptions): Readiness {
 
   const checks = (): Record<string, Check> => {
     const stats = options.stats()
-    const detail = port === undefined ? 'not listening' : `listening on ${port}`
+    const detail = ports === undefined ? 'not listening' : `listening on ${ports.join(', ')}`
     return {
-      mqtt: { ok: port !== undefined, detail },
+      mqtt: { ok: ports !== undefined, detail },
       outbox: outboxCheck(stats),
       uplink: uplinkCheck(stats),
     }
@@ -91,7 +91,7 @@ export function createReadiness(options: ReadinessOptions): Readiness {
     uplinkChanged: (up) => progress.changed(up),
     proved: () => progress.proved(),
     listening(at) {
-      port = at
+      ports = at
     },
     checks,
     watch,

@@ -26,7 +26,7 @@ interface Live {
   client: ClientLike
 }
 
-type Stored = Pick<Will, 'topic' | 'payload' | 'qos' | 'retain'> & { isOver: boolean }
+type Stored = Pick<Will, 'topic' | 'payload' | 'qos' | 'retain' | 'authMethod'> & { isOver: boolean }
 
 /**
  * Each will has a record of its own: a connection that takes another's place has its will stored before the other's is
@@ -137,8 +137,15 @@ export class WillsLevel implements WillRecords {
     return `will:${encodeURIComponent(clientId)}:${this.#lastNumber}`
   }
 
-  #put(key: string, { topic, payload, qos, retain }: Will, isOver: boolean): Promise<void> {
-    const stored: Stored = { topic, payload, qos, retain, isOver }
+  #put(key: string, { topic, payload, qos, retain, authMethod }: Will, isOver: boolean): Promise<void> {
+    const stored: Stored = {
+      topic,
+      payload,
+      qos,
+      retain,
+      isOver,
+      ...(authMethod === 'password' && { authMethod }),
+    }
     return this.#write(key, 'a will could not be kept', () => this.#database.put(key, encode(stored)))
   }
 

@@ -1,10 +1,14 @@
 import { setMaxListeners } from 'node:events'
+import type { AuthMethod } from '../../src/contract/event.ts'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { UnderWay } from '../../src/under-way.ts'
 import type { Ingest, Publish, Verdict } from '../admission/ingest.ts'
 
-export type Will = Publish
+export type Will = Publish & {
+  /** How its device was authenticated; absent: by its certificate. */
+  authMethod?: AuthMethod | undefined
+}
 
 export interface KeptWill {
   clientId: string
@@ -126,7 +130,10 @@ class LastWords implements Wills {
   async #admit(key: string, { clientId, will }: KeptWill, signal: AbortSignal): Promise<Verdict> {
     const { records, ingest, deviceOf } = this.#options
     try {
-      const verdict = await ingest.publish({ deviceId: deviceOf(clientId), signal }, will)
+      const verdict = await ingest.publish(
+        { deviceId: deviceOf(clientId), authMethod: will.authMethod, signal },
+        will,
+      )
       // Before the will is distributed, which a stop does not wait for: the next run would repeat the event.
       if (verdict === 'acknowledge') await records.forget(key)
       return verdict

@@ -25,6 +25,8 @@ export interface Event {
   traceparent?: string
   /** RFC 3339; worthless after this. */
   expirytime?: string
+  /** How its device was known to the gateway, if not by a certificate. */
+  authmethod?: Exclude<AuthMethod, 'certificate'>
   /** What the device wrote its payload in, if not in JSON. */
   payloadformat?: PayloadFormat
   /** Of that payload as it came: SHA-256, hexadecimal. */
@@ -44,6 +46,9 @@ export interface Edited {
   at: string
   patch: readonly unknown[]
 }
+
+/** By what a device has shown its gateway who it is. */
+export type AuthMethod = 'certificate' | 'password'
 
 /**
  * Why `time` is not to be relied on; readers then prefer `recordedtime`. `implausible`: it is the device's, whose clock

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Event, PayloadFormat } from './envelope.ts'
 
-export type { Edited, Event, PayloadFormat } from './envelope.ts'
+export type { AuthMethod, Edited, Event, PayloadFormat } from './envelope.ts'
 
 /** Everything in Tidegate is bounded (G7); these bounds are part of the wire contract. */
 export const limits = {

@@ -49,6 +49,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'what one can see of a running gateway: metrics, readiness',
     mayImport: [
       'edge/mqtt',
+      'edge/mqtt/entrance',
       'edge/mqtt/trust',
       'edge/sessions',
       'edge/admission',
@@ -58,8 +59,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'edge/mqtt': {
-    sentence: 'the entrance and the broker: who comes in, what they may do, how far they are read',
+    sentence: 'the broker: what those may do who were let in, how far they are read',
     mayImport: [
+      'edge/mqtt/entrance',
       'edge/mqtt/door',
       'edge/mqtt/subscribers',
       'edge/mqtt/trust',
@@ -75,10 +77,23 @@ export const rooms: Readonly<Record<string, Room>> = {
       'the packet door, the one place that reads frames: what is a packet of MQTT 3.1.1, what ends its connection, and what is taken past the broker',
     mayImport: [],
   },
+  'edge/mqtt/entrance': {
+    sentence:
+      'who comes in: listeners, handshakes, the identity in a certificate, passwords, the upgrade to WebSocket',
+    mayImport: ['edge/mqtt/door', 'edge/mqtt/trust', 'edge/users'],
+  },
   'edge/mqtt/trust': {
     sentence:
-      'whom the entrance trusts: certificates, CAs, revocation lists, who is denied; read again while it runs',
+      'whom the entrance trusts: certificates, CAs, revocation lists, who is denied, who has a password; read again while it runs',
+    mayImport: ['edge/users'],
+  },
+  'edge/users': {
+    sentence: 'devices that show a password: their file, and scrypt',
     mayImport: [],
+  },
+  'edge/devices-tool': {
+    sentence: '`tidegate devices`: passwords given and taken away, and how products are told of them',
+    mayImport: ['edge/users', 'edge/config.ts', 'edge/listeners.ts'],
   },
   'edge/mqtt/turns': {
     sentence: 'whose turn it is to be read: a fair share of the gateway’s time for each device',

@@ -5,6 +5,9 @@ import { PacketError } from './violations.ts'
 export interface ConnectHead {
   /** 3 or 4, MQTT 3.1 or 3.1.1; any other is to be answered with CONNACK 1 [MQTT-3.1.2-2]. */
   level: number
+  userName?: string
+  /** A part of what was read: to be used, and not kept. */
+  password?: Buffer
 }
 
 const reservedFlag = 0x01
@@ -32,10 +35,11 @@ export function checkConnect(fields: Fields): ConnectHead {
     fields.text('will topic')
     fields.binary('will message')
   }
-  if (flags & userNameFlag) fields.text('user name')
-  if (flags & passwordFlag) fields.binary('password')
+  const head: ConnectHead = { level }
+  if (flags & userNameFlag) head.userName = fields.text('user name')
+  if (flags & passwordFlag) head.password = fields.bytes.subarray(...fields.binary('password'))
   fields.end()
-  return { level }
+  return head
 }
 
 function checkFlags(flags: number): void {

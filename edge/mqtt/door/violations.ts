@@ -28,6 +28,7 @@ export const violations = {
   'no-filter': 'MQTT-3.8.3-3, MQTT-3.10.3-2',
   'filter-qos': 'MQTT-3.8.3-4',
   'filters-max': '',
+  'text-message': 'MQTT-6.0.0-1',
 } as const
 
 export type Violation = keyof typeof violations

@@ -36,6 +36,12 @@ export interface Credential {
   sent: readonly Step[]
 }
 
+/** What a device has shown that has a password: the hash that it was held against. */
+export interface PasswordCredential {
+  deviceId: string
+  passwordHash: string
+}
+
 /** Certificates that a device sends with its own: among more, none is looked for. */
 export const sentMax = 8
 

@@ -8,8 +8,9 @@ import { type Denied, loadDenied, nobodyDenied } from '../../../src/contract/den
 import type { EntranceCas, TrustInForce } from './judgement.ts'
 import { type PublishedGrounds, type PublishedInForce, PublishedFile } from './published.ts'
 import { RevocationListFile } from './revocation-lists.ts'
+import { loadUsers, type Users } from '../../users/users-file.ts'
 
-/** The files of `mqtt.tls`. */
+/** The files of `mqtt.tls`, and `mqtt.users`. */
 export interface TrustFiles {
   ca: string
   cert: string
@@ -18,6 +19,7 @@ export interface TrustFiles {
   denied?: string | undefined
   /** Where lists that come down with the uplink are kept. */
   published?: string | undefined
+  users?: string | undefined
 }
 
 /** What was read at the start, of files that looked like this. */
@@ -34,7 +36,7 @@ const where = 'the MQTT listener (mqtt.tls)'
 
 /**
  * All that the entrance goes by, proven.
- * @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS`
+ * @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `USERS_*` | `START_FAULTS`
  */
 export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTrust> {
   // Before they are read, so that what is written meanwhile is read again.
@@ -45,9 +47,13 @@ export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTru
     const pair = (): KeyPair => loadPair(files, cas, now)
     return { cas, ...(await allOf({ pair, lists: async () => listFile?.read(cas.authorities) })) }
   }
-  const { listener, denied } = await allOf({ listener: withCas, denied: () => loadDeniedOf(files) })
+  const { listener, denied, users } = await allOf({
+    listener: withCas,
+    denied: () => loadDeniedOf(files),
+    users: () => loadUsersOf(files),
+  })
   const published = await loadPublished(files, { ...listener.cas, lists: listener.lists, denied })
-  return { ...listener, denied, marks, listFile, ...published }
+  return { ...listener, denied, users, marks, listFile, ...published }
 }
 
 type LoadedPublished = Pick<LoadedTrust, 'published' | 'publishedFile' | 'publishedFault'>
@@ -88,12 +94,18 @@ export function loadDeniedOf({ denied }: TrustFiles): Denied {
   return denied === undefined ? nobodyDenied : loadDenied(denied)
 }
 
+/** @throws TidegateError `USERS_UNREADABLE` | `USERS_INVALID` */
+export async function loadUsersOf({ users }: TrustFiles): Promise<Users | undefined> {
+  return users === undefined ? undefined : await loadUsers(users)
+}
+
 /**
  * The files as they lie there now, in a text that is another when one of them was written, replaced, or reached by another link:
  * links are followed.
  */
-export async function marksOf({ ca, cert, key, crl, denied, published }: TrustFiles): Promise<string> {
-  const paths = [ca, cert, key, crl, denied, published].filter((path) => path !== undefined)
+export async function marksOf(files: TrustFiles): Promise<string> {
+  const { ca, cert, key, crl, denied, published, users } = files
+  const paths = [ca, cert, key, crl, denied, published, users].filter((path) => path !== undefined)
   const marks: string[] = []
   // One after the other: a disk that hangs has one of the threads that write to another, and not all.
   for (const path of paths)

@@ -1,5 +1,6 @@
 import type { KeyPair, TrustedCas } from '../../../src/tls-files.ts'
-import type { Authorities, Credential, Link, Step } from './credential.ts'
+import type { Users } from '../../users/users-file.ts'
+import type { Authorities, Credential, Link, PasswordCredential, Step } from './credential.ts'
 import type { Denied } from '../../../src/contract/denied.ts'
 import type { PublishedInForce } from './published.ts'
 import type { RevocationLists } from './revocation-lists.ts'
@@ -20,15 +21,26 @@ export interface TrustInForce {
   published?: PublishedInForce | undefined
   /** Something has come down before, and nobody can tell what. */
   publishedUnread?: boolean | undefined
+  /** Undefined: there is no `mqtt.users`. */
+  users?: Users | undefined
 }
 
-type AgainstDevices = Pick<TrustInForce, 'cas' | 'lists' | 'denied' | 'published' | 'publishedUnread'>
+type AgainstDevices = Pick<
+  TrustInForce,
+  'cas' | 'lists' | 'denied' | 'published' | 'publishedUnread' | 'users'
+>
 
 /** Of a list beyond its `nextUpdate`: go by it all the same, or let nobody in whom it is about. */
 export type StalePolicy = 'accept' | 'refuse'
 
 /** Why a device that has been let in has to go; all of them are reasons not to let it in, too. */
-export const standingFaults = ['denied', 'revoked-certificate', 'expired-certificate', 'unknown-ca'] as const
+export const standingFaults = [
+  'denied',
+  'revoked-certificate',
+  'expired-certificate',
+  'unknown-ca',
+  'password-withdrawn',
+] as const
 
 export type StandingFault = (typeof standingFaults)[number]
 
@@ -39,16 +51,28 @@ export interface Fault<Reason> {
 
 /** What there is against a device that is connected. */
 export function faultOf(
-  credential: Credential,
+  credential: Credential | PasswordCredential,
   trust: AgainstDevices,
   nowMs: number,
 ): Fault<StandingFault> | undefined {
-  const { deviceId, leaf } = credential
+  const { deviceId } = credential
   const { published } = trust
   if (trust.denied.devices.has(deviceId))
     return { reason: 'denied', detail: 'the device is named in mqtt.tls.denied' }
   if (published?.denied.devices.has(deviceId))
     return { reason: 'denied', detail: `the device is named in ${nameOf(published)}` }
+  if ('leaf' in credential) return certificateFaultOf(credential, trust, nowMs)
+  if (trust.users?.get(deviceId) === credential.passwordHash) return undefined
+  return { reason: 'password-withdrawn', detail: 'its password is not the one in mqtt.users any more' }
+}
+
+function certificateFaultOf(
+  credential: Credential,
+  trust: AgainstDevices,
+  nowMs: number,
+): Fault<StandingFault> | undefined {
+  const { leaf } = credential
+  const { published } = trust
   const { steps, isRooted } = wayUp(credential, trust.cas.authorities, validAt(nowMs))
   const denied = steps.find(({ serial }) => trust.denied.serials.has(serial))
   if (denied)
@@ -84,12 +108,12 @@ export function faultOf(
 
 /** What there is against a device that is about to be let in. */
 export function entryFaultOf(
-  credential: Credential,
+  credential: Credential | PasswordCredential,
   trust: AgainstDevices,
   { nowMs, stale }: { nowMs: number; stale: StalePolicy },
 ): Fault<StandingFault | 'stale-crl'> | undefined {
   const fault = faultOf(credential, trust, nowMs)
-  if (fault || stale === 'accept') return fault
+  if (fault || stale === 'accept' || !('leaf' in credential)) return fault
   const links = wayUp(credential, trust.cas.authorities, validAt(nowMs)).steps.flatMap(linksOf)
   // A list of either kind that counts is enough.
   const lists = [trust.lists, trust.published?.lists].filter((one) => one !== undefined)
@@ -104,7 +128,12 @@ export function entryFaultOf(
 }
 
 /** Until when time alone brings up nothing against a device: the first end of a certificate on its way up. */
-export function endOf(credential: Credential, authorities: Authorities, nowMs: number): number {
+export function endOf(
+  credential: Credential | PasswordCredential,
+  authorities: Authorities,
+  nowMs: number,
+): number {
+  if (!('leaf' in credential)) return Infinity
   const { steps } = wayUp(credential, authorities, validAt(nowMs))
   return Math.min(...steps.map(({ notAfterMs }) => notAfterMs))
 }

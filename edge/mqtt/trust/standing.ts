@@ -1,5 +1,5 @@
 import type { Clock } from '../../../src/clock.ts'
-import { type Credential } from './credential.ts'
+import type { Credential, PasswordCredential } from './credential.ts'
 import {
   endOf,
   entryFaultOf,
@@ -29,7 +29,7 @@ export interface Guest {
 
 /** Those who are connected, looked at again whenever what speaks for them may have changed. */
 export class Standing {
-  readonly #guests = new Map<Guest, Credential>()
+  readonly #guests = new Map<Guest, Credential | PasswordCredential>()
   readonly #trust: () => TrustInForce
   readonly #clock: Pick<Clock, 'now'>
   readonly #stale: StalePolicy
@@ -43,11 +43,11 @@ export class Standing {
   }
 
   /** What there is against a device that is about to be let in, whether its TLS session is new or not. */
-  faultOf(credential: Credential): Fault<StandingFault | 'stale-crl'> | undefined {
+  faultOf(credential: Credential | PasswordCredential): Fault<StandingFault | 'stale-crl'> | undefined {
     return entryFaultOf(credential, this.#trust(), { nowMs: this.#clock.now(), stale: this.#stale })
   }
 
-  enter(guest: Guest, credential: Credential): void {
+  enter(guest: Guest, credential: Credential | PasswordCredential): void {
     this.#guests.set(guest, credential)
     this.#nextEndMs = Math.min(
       this.#nextEndMs,

@@ -3,7 +3,15 @@ import { groupCommit } from '../../../src/group-commit.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
 import { FileWatch } from '../../../src/files/file-watch.ts'
-import { type LoadedTrust, loadCasOf, loadDeniedOf, loadPair, marksOf, type TrustFiles } from './files.ts'
+import {
+  type LoadedTrust,
+  loadCasOf,
+  loadDeniedOf,
+  loadPair,
+  loadUsersOf,
+  marksOf,
+  type TrustFiles,
+} from './files.ts'
 import type { StalePolicy, TrustInForce } from './judgement.ts'
 import { aboutFault, groundsOf, type Taken, Taking } from './taking.ts'
 
@@ -12,8 +20,8 @@ export const reloadResults = ['loaded', 'failed'] as const
 
 export type ReloadResult = (typeof reloadResults)[number]
 
-/** What of `mqtt.tls` is read, and can be faulty, each by itself; the values of the metric's `part`. */
-export const trustParts = ['ca', 'certificate', 'crl', 'denied', 'published'] as const
+/** What of `mqtt.tls`, and `mqtt.users`, is read, and can be faulty, each by itself; the values of the metric's `part`. */
+export const trustParts = ['ca', 'certificate', 'crl', 'denied', 'published', 'users'] as const
 
 export type TrustPart = (typeof trustParts)[number]
 
@@ -181,6 +189,7 @@ class WatchedTrust implements Trust {
       inForce.lists,
     )
     const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
+    const users = await orKept('users', () => loadUsersOf(files), inForce.users)
     const published = await orKept(
       'published',
       () => loaded.publishedFile?.read(groundsOf({ ...inForce, cas, lists, denied })),
@@ -188,7 +197,7 @@ class WatchedTrust implements Trust {
     )
     if (this.#closed) return
     const publishedUnread = published === undefined && faulty.has('published')
-    this.inForce = { cas, pair, lists, denied, published, publishedUnread }
+    this.inForce = { cas, pair, lists, denied, published, publishedUnread, users }
     this.#faulty = faulty
     this.#tryAgainAtMs = faulty.size > 0 ? clock.monotonicMs() + tryAgainAfterMs : Infinity
     this.#warn(pair.warnings)
@@ -199,6 +208,7 @@ class WatchedTrust implements Trust {
       revoked: lists?.revoked,
       denied: devices.size + serials.size,
       published: published?.number,
+      users: users?.size,
       faults: faulty.size,
     }
     log.info(about, 'the files of mqtt.tls were read again')

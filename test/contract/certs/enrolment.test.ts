@@ -22,7 +22,7 @@ import {
   suspendDevices,
 } from '../../../certs/revoke.ts'
 import { parseSigningRequest, signRequest } from '../../../certs/sign.ts'
-import { identify } from '../../../edge/mqtt/identity.ts'
+import { identify } from '../../../edge/mqtt/entrance/identity.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { makeSigningRequest } from '../../support/certs/signing-request.ts'
 

@@ -95,6 +95,10 @@ test.for<[string, object, string]>([
 test('a taken port is said plainly, and leaves nothing open', async () => {
   const { port } = await start()
   const folder = join(pki.folder, 'port-taken')
-  await expect(start({ folder, options: { port } })).rejects.toMatchObject({ code: 'PORT_TAKEN' })
+  const taken = { host: '127.0.0.1', port, auth: 'password', tls: true } as const
+  await expect(start({ folder, listeners: [taken] })).rejects.toMatchObject({
+    code: 'PORT_TAKEN',
+    message: `the MQTT listener (password over TLS) cannot listen on 127.0.0.1:${port}: the port is taken`,
+  })
   await start({ folder })
 })

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { type EdgeConfig, edgeConfigSchema } from '../../../edge/config.ts'
 import { runEdge } from '../../../edge/main.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
+import { cheapHash } from '../../support/edge/passwords.ts'
 import { schemaFiles, schemaPlace } from '../../support/edge/signed-schemas.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'tidegate-check-'))
@@ -27,6 +28,7 @@ interface Parts {
   port?: number
   uplink?: object
   tls?: object
+  listening?: object
 }
 
 function config({
@@ -36,6 +38,7 @@ function config({
   port = 0,
   uplink = {},
   tls = {},
+  listening = {},
 }: Parts = {}): EdgeConfig {
   return edgeConfigSchema.parse({
     gateway: 'gateway-1',
@@ -44,6 +47,7 @@ function config({
       host: '127.0.0.1',
       port,
       tls: { ca: join(pki, 'ca.crt'), cert: join(pki, `${cert}.crt`), key: join(pki, `${cert}.key`), ...tls },
+      ...listening,
     },
     schemas: { folder },
     uplink: { url: 'amqp://127.0.0.1:1', ...uplink },
@@ -147,6 +151,32 @@ test('a start names everything that is in its way at once', async () => {
       /^3 things[^]*TLS_WRONG_KIND[^]*hint[^]*TLS_FILE_MISSING[^]*SCHEMA_FOLDER/,
     ) as string,
   })
+})
+
+test('every listener is looked at, with those who may come in by a password', async () => {
+  const users = join(dir, 'devices.yaml')
+  writeFileSync(users, `pump-7: ${cheapHash('x')}\n`, { mode: 0o600 })
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const listeners = [
+    { port: 0, auth: 'password', host: '127.0.0.1', tls: false },
+    { port, auth: 'certificate', host: '127.0.0.1', websocket: true },
+  ]
+  const { text } = await checkEdge(config({ listening: { users, listeners } }), now)
+  expect(text).toMatch(/^ok +mqtt\.users +1 devices have a password$/m)
+  expect(text).toMatch(/^ok +mqtt\.listeners\[0\] /m)
+  expect(text).toMatch(
+    /^FAULT mqtt\.listeners\[1\] .*the MQTT listener \(certificate over wss\).*\(PORT_TAKEN\)$/m,
+  )
+  server.close()
+  chmodSync(users, 0o644)
+  const open = await checkEdge(config({ listening: { users } }), now)
+  expect(open.text).toMatch(/^warn +mqtt\.users .*others may read their hashes: chmod 600/m)
+  writeFileSync(users, 'pump-7: secret\n')
+  const faulty = await checkEdge(config({ listening: { users } }), now)
+  expect(faulty.text).toMatch(/^FAULT mqtt\.users .*line 1: it is not `ID: hash` \(USERS_INVALID\)$/m)
+  expect(faulty.text).not.toContain('secret')
 })
 
 test('of a snapshot it is told what is kept, what lies in its file, and what a start would lack', async () => {

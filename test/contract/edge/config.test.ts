@@ -254,6 +254,92 @@ test('an uplink may trust a CA and show no certificate, and half a pair is a fau
   ])
 })
 
+/** Each of them binds every interface. */
+const everyInterface = [
+  '0.0.0.0',
+  '::',
+  '0::',
+  '0::0',
+  '0000::',
+  '::00',
+  '::0.0.0.0',
+  '::%lo',
+  '::ffff:0:0',
+  '::FFFF:0.0.0.0',
+  '0:0:0:0:0:ffff:0:0',
+  '0:0:0:0:0:0:0:0',
+  '0:0:0:0:0:0:0.0.0.0',
+]
+
+test.each([...everyInterface, 'gateway.lan', '0', '0x0', undefined])(
+  'a listener without TLS names one address, and %s is none',
+  (host) => {
+    const listeners = [{ port: 1883, auth: 'password', tls: false, host }]
+    const mqtt = { ...least.mqtt, users: 'devices.yaml', listeners }
+    const faults = faultsOf({ ...least, mqtt })
+    expect(faults).toHaveLength(1)
+    expect(faults[0]).toMatch(
+      /^mqtt\.listeners\[0\]\.host: must name one address of this machine with tls: false/,
+    )
+    for (const named of ['192.168.7.1', '127.0.0.1', '::1', 'fd00::1', 'localhost'])
+      expect(
+        faultsOf({ ...least, mqtt: { ...mqtt, listeners: [{ ...listeners[0], host: named }] } }),
+      ).toEqual([])
+  },
+)
+
+const withListeners = (...listeners: object[]): string[] =>
+  faultsOf({ ...least, mqtt: { ...least.mqtt, listeners } }).map(withoutLine)
+
+test('listeners are held together: ports, what each way needs, and the file of users', () => {
+  expect(
+    withListeners({ port: 8885, auth: 'certificate', websocket: true, origins: ['https://a.example'] }),
+  ).toEqual([])
+  expect(withListeners({ port: 8884, auth: 'password' })).toEqual([
+    'mqtt.users: is needed for auth: password: the file that `tidegate devices add` writes',
+  ])
+  expect(withListeners({ port: 8883, auth: 'certificate' })).toEqual([
+    'mqtt.listeners[0].port: must not be 8883, which is mqtt.port already; mqtt.listeners are those besides it',
+  ])
+  const same = { port: 9000, auth: 'certificate' }
+  expect(withListeners({ ...same, host: '127.0.0.1' }, { ...same, host: '127.0.0.2' })).toEqual([])
+  expect(withListeners({ ...same, host: '127.0.0.1' }, same)).toEqual([
+    'mqtt.listeners[1].port: must not be 9000, which is that of mqtt.listeners[0] already; mqtt.listeners are those besides it',
+  ])
+  for (const host of everyInterface)
+    expect(withListeners({ ...same, host: '127.0.0.1' }, { ...same, host })).toHaveLength(1)
+  expect(withListeners({ ...same, host: 'fd00::1' }, { ...same, host: 'FD00:0::1' })).toHaveLength(1)
+  expect(withListeners({ ...same, host: '127.0.0.1' }, { ...same, host: '::ffff:7f00:1' })).toHaveLength(1)
+  expect(withListeners({ ...same, host: 'fe80::1%a' }, { ...same, host: 'fe80::1%b' })).toEqual([])
+  expect(withListeners({ port: 1, auth: 'certificate', tls: false })[0]).toMatch(
+    /tls: must be true with auth: certificate/,
+  )
+  expect(withListeners({ port: 1, auth: 'certificate', path: '/x' })).toEqual([
+    'mqtt.listeners[0].path: is for websocket: true',
+  ])
+  expect(
+    withListeners({ port: 1, auth: 'certificate', websocket: true, origins: ['https://a.example/x'] })[0],
+  ).toMatch(/must be the origin of a page/)
+})
+
+test('a configuration without listeners has the one of before, and others come behind it', () => {
+  expect(brokerSettings(edgeConfigSchema.parse(least)).listeners).toMatchObject([
+    { host: '0.0.0.0', port: 8883, auth: 'certificate', tls: true },
+  ])
+  const listeners = [{ port: 8885, auth: 'certificate', websocket: true }]
+  const both = edgeConfigSchema.parse({ ...least, mqtt: { ...least.mqtt, port: 1, listeners } })
+  expect(brokerSettings(both).listeners).toMatchObject([
+    { port: 1, auth: 'certificate', tls: true },
+    {
+      port: 8885,
+      host: '0.0.0.0',
+      auth: 'certificate',
+      tls: true,
+      webSocket: { path: '/mqtt', origins: [] },
+    },
+  ])
+})
+
 const faultsOfSchemas = (schemas: object): string[] => faultsOf({ ...least, schemas }).map(withoutLine)
 
 test('schemas come of a folder or of a snapshot, and a snapshot of a file or of an address that hides the token', () => {

@@ -142,10 +142,10 @@ test('all who ask while the files are read share the next time', async () => {
 test('what is faulty, and how long the rest lasts, is there for whoever looks', async () => {
   const { files, trust, clock } = await place()
   const now = tlsState(trust, undefined, clock)
-  expect(now.tlsFaulty()).toEqual({ ca: 0, certificate: 0, crl: 0, denied: 0, published: 0 })
+  expect(now.tlsFaulty()).toEqual({ ca: 0, certificate: 0, crl: 0, denied: 0, published: 0, users: 0 })
   await writeFile(files.denied, 'nonsense\n')
   await trust.reload()
-  expect(now.tlsFaulty()).toEqual({ ca: 0, certificate: 0, crl: 0, denied: 1, published: 0 })
+  expect(now.tlsFaulty()).toEqual({ ca: 0, certificate: 0, crl: 0, denied: 1, published: 0, users: 0 })
   expect(now.lists()).toEqual({ number: 0, ageS: -1, refused: 0 })
   expect([Object.keys(now.certificates()), now.crlSecondsLeft()]).toEqual([['mqtt'], {}])
 })

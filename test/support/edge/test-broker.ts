@@ -11,6 +11,7 @@ import { loadDecoders } from '../../../edge/admission/codecs/route-decoders.ts'
 import { createAdmission } from '../../../edge/admission/admission.ts'
 import { createSchemaCheck } from '../../../edge/admission/schema-check.ts'
 import { type Broker, type BrokerOptions, startBroker } from '../../../edge/mqtt/broker-aedes.ts'
+import type { ListenerOptions } from '../../../edge/mqtt/entrance/gate.ts'
 import { type BrokerObserver, silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
 import { createIngest, type Ingest, type IngestOptions } from '../../../edge/admission/ingest.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
@@ -119,6 +120,8 @@ export interface TestBrokerOptions {
   /** Of `mqtt.tls`; default: those of the certificates. */
   files?: TrustFiles
   stale?: TrustOptions['stale']
+  /** Besides the one of certificates. */
+  listeners?: ListenerOptions[]
   routes?: Route[]
   subscribe?: string[]
   options?: Partial<BrokerOptions & IngestOptions>
@@ -183,8 +186,10 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
   const clients: MqttClient[] = []
   const inboxes = new Map<MqttClient, { all: string[]; retained: string[] }>()
   const options = {
-    host: '127.0.0.1',
-    port: 0,
+    listeners: [
+      { host: '127.0.0.1', port: 0, auth: 'certificate' as const, tls: true },
+      ...(given.listeners ?? []),
+    ],
     trust,
     connectionsMax: 50,
     handshakesMax: 50,

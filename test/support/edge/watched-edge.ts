@@ -84,7 +84,7 @@ export async function watchedEdge(
     stop.signal,
   )
   const server = await ops.start()
-  ops.listening(8883)
+  ops.listening([8883])
   const ask = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${server.port}${path}`)
   return {
     clock,

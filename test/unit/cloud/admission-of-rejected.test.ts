@@ -22,6 +22,9 @@ const place = { gateway: 'gateway-1', epoch: 'e', sequence: 1 }
 const admitted = (payload: string, more: object = {}, request: object = {}): unknown =>
   admittedReading(rejectedOf(payload, more), { ...place, ...request }, noSchemas)
 
+const admittedOf = (authmethod: string): unknown =>
+  admittedReading({ ...rejectedOf('1'), authmethod } as ReturnType<typeof rejectedOf>, place, noSchemas)
+
 describe('what a rejected reading becomes', () => {
   test('of a CloudEvent: what it says of itself, with the device as its source', () => {
     const said = {
@@ -55,6 +58,11 @@ describe('what a rejected reading becomes', () => {
       time: '2026-05-05T05:05:05Z',
       data: 1,
     })
+  })
+
+  test('of a device that had a password: as the gateway has said, and nothing else that stands there', () => {
+    expect(admittedOf('password')).toMatchObject({ authmethod: 'password' })
+    expect(admittedOf('made up')).not.toHaveProperty('authmethod')
   })
 
   test('of a CloudEvent in another format: without the attributes that were not sent', () => {

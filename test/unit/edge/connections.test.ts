@@ -27,7 +27,7 @@ function reader(connections: Connections, deviceId: string): Reader {
     return async () => {}
   }
   const takesNothing = { topicOf: () => undefined, mayTake: () => false, take() {} }
-  connections.open(socket, deviceId, { attach, takerOf: () => takesNothing })
+  connections.open(socket, { deviceId, authMethod: 'certificate' }, { attach, takerOf: () => takesNothing })
   socket.write(connect)
   socket.emit('readable')
   chunks.length = 0

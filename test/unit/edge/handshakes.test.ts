@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Handshakes, sourceOf } from '../../../edge/mqtt/handshakes.ts'
+import { Handshakes, sourceOf } from '../../../edge/mqtt/entrance/handshakes.ts'
 
 interface Pool {
   enter: (name: string, address: string) => boolean

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { refusalOf } from '../../../edge/mqtt/connect-rules.ts'
-import { claimedName, handshakeRefusal, identify } from '../../../edge/mqtt/identity.ts'
+import { claimedName, handshakeRefusal, identify } from '../../../edge/mqtt/entrance/identity.ts'
 
 const named = (CN: unknown, subjectaltname?: string): Parameters<typeof identify>[0] =>
   ({ subject: { CN }, subjectaltname }) as Parameters<typeof identify>[0]

@@ -31,7 +31,7 @@ function watched(offlineMaxMs?: number): Watched {
     offlineMaxMs,
     clock,
   })
-  readiness.listening(8883)
+  readiness.listening([8883])
   const session = (up: boolean): void => {
     uplink.changed(up)
     readiness.uplinkChanged(up)

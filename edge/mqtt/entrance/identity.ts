@@ -1,5 +1,5 @@
 import type { PeerCertificate } from 'node:tls'
-import { deviceIdPattern } from '../../src/contract/event.ts'
+import { deviceIdPattern } from '../../../src/contract/event.ts'
 
 /** Why a connection was refused; the values of the metric's `reason`. */
 export const connectionRefusals = [
@@ -11,6 +11,12 @@ export const connectionRefusals = [
   'denied',
   'stale-crl',
   'wrong-purpose',
+  'no-password',
+  'wrong-password',
+  'password-rate',
+  'password-withdrawn',
+  'no-connect',
+  'websocket',
   'bad-identity',
   'tls-version',
   'not-tls',
@@ -78,7 +84,11 @@ const rsaBitsMin = 2048
  */
 export function claimedName(certificate: Certificate | undefined): string | undefined {
   const name: unknown = certificate?.subject?.CN
-  if (typeof name !== 'string') return undefined
+  return typeof name === 'string' ? legible(name) : undefined
+}
+
+/** A name that nothing vouches for, as it may be told. */
+export function legible(name: string): string {
   return name
     .slice(0, 64)
     .replace(/[^\u0020-\u007e]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
@@ -116,4 +126,9 @@ const byHandshake: Readonly<Record<string, ConnectionRefusal>> = {
 /** Why a handshake failed, by Node's code of its error. */
 export function handshakeRefusal(code: string): ConnectionRefusal {
   return byHandshake[code] ?? 'handshake-failed'
+}
+
+/** OpenSSL's errors come as `<thread>:error:<number>:<library>:<function>:<reason>:<file>:<line>:`. */
+export function opensslReason(detail: string): string {
+  return /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(detail)?.[1] ?? detail.trim()
 }

@@ -21,7 +21,7 @@ import { replayHistory } from './0020-replay-history.ts'
 import { retention } from './0021-retention.ts'
 import { parking } from './0022-parking.ts'
 import { schemas } from './0023-schemas.ts'
-import { typedViews } from './0025-typed-views.ts'
+import { typedViews } from './0024-typed-views.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [

@@ -8,7 +8,7 @@ import { OutOfWork, Work } from '../language/work.ts'
 import { textAt } from '../language/words.ts'
 import { storableText } from './sql-text.ts'
 
-/** What a column holds; each is a function of schema step 25, `tidegate.typed_…`, but for `json`. */
+/** What a column holds; each is a function of schema step 24, `tidegate.typed_…`, but for `json`. */
 export type FieldKind = 'double' | 'bigint' | 'whole' | 'text' | 'boolean' | 'instant' | 'json'
 
 /** A member of the data that has a column. */

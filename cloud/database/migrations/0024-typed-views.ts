@@ -6,7 +6,7 @@ import type { Migration } from './migration.ts'
  * quotes: no setting of a session (standard_conforming_strings) changes them.
  */
 export const typedViews: Migration = {
-  version: 25,
+  version: 24,
   name: 'typed-views',
   sql: String.raw`
 create function tidegate.event_data(body json) returns jsonb language plpgsql immutable strict as $$

@@ -101,7 +101,7 @@ test('types that are not what the schemas make of them are told by --check', () 
 describe('the package @tidegate/consumer', () => {
   test('has what it needs of the gateway, and neither its broker, its edge nor its log', () => {
     const { packages, files } = makeConsumerPackage(process.cwd(), folder)
-    expect(packages).toEqual(['ajv', 'ajv-formats', 'cockatiel', 'commander', 'pg', 'yaml', 'zod'])
+    expect(packages).toEqual(['ajv', 'ajv-formats', 'cockatiel', 'commander', 'pg', 'ulid', 'yaml', 'zod'])
     expect(files.filter((file) => /^edge\/|-rabbit\.js$/.test(file))).toEqual([])
     expect(
       spawnSync(process.execPath, ['cli/tidegate.js', 'edge'], { cwd: folder, encoding: 'utf8' }).stderr,

@@ -148,11 +148,26 @@ const dependent: fc.Arbitrary<Schema> = fc.constantFrom<Schema>(
   { properties: { a: false } },
 )
 
+/** What a text is said to be, against something else, or nothing. */
+const formatted: fc.Arbitrary<Schema> = fc
+  .constantFrom('date', 'date-time', 'ipv4', 'uuid', 'email', undefined)
+  .map((format) => ({ type: 'string', ...(format !== undefined && { format }) }))
+
+/** Arrays of what they are themselves, against arrays of anything. */
+const nested: fc.Arbitrary<Schema> = fc.constantFrom<Schema>(
+  { type: 'array' },
+  { type: 'array', items: { type: 'array' } },
+  { $dynamicAnchor: 'top', type: 'array', items: { $dynamicRef: '#top' } },
+  { $dynamicAnchor: 'top', type: ['array', 'null'], items: { $dynamicRef: '#top' } },
+)
+
 const near: fc.Arbitrary<Pair> = fc
   .record({
     pair: fc.oneof(
       { arbitrary: bounds, weight: 4 },
       { arbitrary: fc.record({ one: dependent, other: dependent }), weight: 1 },
+      { arbitrary: fc.record({ one: formatted, other: formatted }), weight: 1 },
+      { arbitrary: fc.record({ one: nested, other: nested }), weight: 1 },
     ),
     seed: fc.nat(),
   })

@@ -116,7 +116,8 @@ describe('a consumer in one file, in a cloud process of its own', () => {
     const lastAt = Date.parse(String(headers['tidegate-last-failed-at']))
     expect(firstAt - (attempts[0] ?? 0)).toBeLessThan(1000)
     expect(lastAt - (attempts[2] ?? 0)).toBeLessThan(1000)
-    expect(lastAt - firstAt).toBeGreaterThanOrEqual(1190)
+    // Either wait alone would be 700 ms at the most; what says the time is two clocks.
+    expect(lastAt - firstAt).toBeGreaterThanOrEqual(1100)
     expect(JSON.parse(String(headers['tidegate-failures']))).toMatchObject(
       [1, 2, 3].map((attempt) => ({ attempt, code: 'SIREN_OFF', message: 'the siren is off' })),
     )

@@ -1,7 +1,8 @@
-import { chmod, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { deviceIdPattern } from '../../src/contract/event.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { writeDurably } from '../../src/files/durable-file.ts'
 import { readHash } from './password.ts'
 
 /** The hash of each device's password, as it stands in the file (`mqtt.users`). */
@@ -65,30 +66,12 @@ function faultOf(name: string, hash: string, users: Users): string | undefined {
  * @throws TidegateError `USERS_UNWRITABLE`
  */
 export async function saveUsers(file: string, users: Users): Promise<void> {
-  const draft = `${file}.new`
   const lines = [...users]
     .toSorted(([one], [other]) => (one < other ? -1 : 1))
     .map(([name, hash]) => `${name}: ${hash}\n`)
   try {
-    await rm(draft, { force: true })
-    const handle = await open(draft, 'wx', 0o600)
-    try {
-      await handle.writeFile(heading + lines.join(''))
-      await keepOwner(file, handle)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await chmod(draft, 0o600)
-    await rename(draft, file)
-    const folder = await open(dirname(file), 'r')
-    try {
-      await folder.sync()
-    } finally {
-      await folder.close()
-    }
+    await writeDurably(file, heading + lines.join(''), (draft) => keepOwner(file, draft))
   } catch (cause) {
-    await rm(draft, { force: true }).catch(() => {})
     throw unwritable(file, cause)
   }
 }
